@@ -1,0 +1,63 @@
+use crate::{AdaptedLinear, Parameter};
+
+/// Which adapter of a model is in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Active {
+    /// The base model.
+    #[default]
+    None,
+    /// The adapter of this name.
+    One(String),
+}
+
+/// A part of a model that adapters can reach.
+#[derive(Debug)]
+pub enum Part<'a> {
+    /// A linear layer (its bias comes with it).
+    Linear(&'a mut AdaptedLinear),
+    /// Anything else.
+    Parameter(&'a mut Parameter),
+}
+
+/// What a model must offer: its parts, in a fixed order.
+pub trait Adaptable {
+    /// All parts.
+    fn parts(&mut self) -> Vec<Part<'_>>;
+
+    /// All linear layers.
+    fn linears(&mut self) -> Vec<&mut AdaptedLinear> {
+        self.parts()
+            .into_iter()
+            .filter_map(|part| match part {
+                Part::Linear(linear) => Some(linear),
+                Part::Parameter(_) => None,
+            })
+            .collect()
+    }
+
+    /// Puts an adapter, or none, in force.
+    fn activate(&mut self, active: &Active) {
+        for part in self.parts() {
+            match part {
+                Part::Linear(linear) => linear.activate(active),
+                Part::Parameter(parameter) => parameter.activate(active),
+            }
+        }
+    }
+
+    /// Merges the active adapter into every layer that carries it.
+    fn merge(&mut self) {
+        for linear in self.linears() {
+            if linear.carries_active() {
+                linear.merge();
+            }
+        }
+    }
+
+    /// Undoes [`Self::merge`], exactly.
+    fn unmerge(&mut self) {
+        for linear in self.linears() {
+            linear.unmerge();
+        }
+    }
+}

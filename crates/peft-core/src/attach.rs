@@ -1,0 +1,256 @@
+use tch::{Device, Tensor};
+
+use crate::{
+    Active, Adaptable, Adapter, Attached, Base, Candidate, Gradients, Method, Mode, ParamStore, Params, Part,
+    Phase, PhaseContext, Place, Result, Role, Roles, Seeds, Site, Step, Storage, Targets,
+};
+
+/// A method attached to a model: its tensors, its state, and the sites it adapts.
+#[derive(Debug)]
+pub struct Attachment {
+    name: String,
+    method: Box<dyn Method>,
+    store: ParamStore,
+    sites: Vec<Site>,
+    seeds: Seeds,
+    fingerprint: String,
+}
+
+impl Attachment {
+    /// Attaches `method` to the layers of `model` that `targets` selects, under the adapter name `name`, and stores
+    /// the frozen weights of these layers as `storage` says. Tensors are drawn from `seeds` by module path and name.
+    ///
+    /// # Errors
+    /// Whatever the selection or the method refuses. The model carries nothing then.
+    pub fn new(
+        model: &mut dyn Adaptable,
+        name: &str,
+        method: Box<dyn Method>,
+        targets: &Targets,
+        storage: &dyn Storage,
+        seeds: &Seeds,
+    ) -> Result<Self> {
+        let mut attachment = Self {
+            name: name.to_owned(),
+            method,
+            store: ParamStore::default(),
+            sites: Vec::new(),
+            seeds: seeds.clone(),
+            fingerprint: String::new(),
+        };
+        match attachment.build(model, targets, storage) {
+            Ok(()) => Ok(attachment),
+            Err(error) => {
+                attachment.detach(model);
+                Err(error)
+            }
+        }
+    }
+
+    fn build(&mut self, model: &mut dyn Adaptable, targets: &Targets, storage: &dyn Storage) -> Result<()> {
+        let device = device_of(model);
+        self.tune_whole(model, device)?;
+        self.sites = self.select(model, targets)?;
+        self.method.begin(&self.sites, &mut Params::new(&mut self.store, None, &self.seeds, device))?;
+
+        let mut hasher = blake3::Hasher::new();
+        let mut sites = self.sites.iter().peekable();
+        for linear in model.linears() {
+            let Some(site) = sites.next_if(|site| site.name == linear.name()) else { continue };
+            hasher.update(site.name.as_bytes()).update(linear.fingerprint().as_bytes());
+            let weight = linear.frozen().dense();
+            let store = |weight: &Tensor| storage.round_trip(weight);
+            let place = Place { site, weight: &weight, store: &store, is_lossy: storage.is_lossy() };
+            let mut params = Params::new(&mut self.store, Some(&site.name), &self.seeds, device);
+            let attached = tch::no_grad(|| self.method.attach(place, &mut params))?;
+            let replaced = attached.frozen.is_some();
+            linear.carry(&self.name, attached, storage)?;
+            if storage.is_lossy() && !replaced {
+                linear.store(storage);
+            }
+        }
+        hasher.finalize().to_hex()[..16].clone_into(&mut self.fingerprint);
+        Ok(())
+    }
+
+    /// Parameters that the method trains as a whole.
+    fn tune_whole(&mut self, model: &mut dyn Adaptable, device: Device) -> Result<()> {
+        for part in model.parts() {
+            match part {
+                Part::Parameter(parameter) => self.tune_parameter(parameter, device)?,
+                Part::Linear(linear) => {
+                    let weight_name = format!("{}.weight", linear.name());
+                    if let Some(role) = self.method.trains_base(&weight_name) {
+                        let mut params =
+                            Params::new(&mut self.store, Some(linear.name()), &self.seeds, device);
+                        let weight = params.trainable("weight", role, &linear.frozen().dense())?.tensor();
+                        linear.carry(&self.name, Attached::new(WholeWeight(weight)), &crate::AsLoaded)?;
+                    }
+                    if let Some(bias) = linear.bias_mut() {
+                        self.tune_parameter(bias, device)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn tune_parameter(&mut self, parameter: &mut crate::Parameter, device: Device) -> Result<()> {
+        let Some(role) = self.method.trains_base(parameter.name()) else { return Ok(()) };
+        let (module, leaf) = parameter.name().rsplit_once('.').unwrap_or(("", parameter.name()));
+        let mut params = Params::new(&mut self.store, Some(module), &self.seeds, device);
+        let tuned = params.trainable(leaf, role, parameter.frozen())?.tensor();
+        parameter.tune(&self.name, tuned);
+        Ok(())
+    }
+
+    /// The sites to adapt: what `targets` selects, less what trains as a whole.
+    fn select(&self, model: &mut dyn Adaptable, targets: &Targets) -> Result<Vec<Site>> {
+        let linears = model.linears();
+        let candidates: Vec<Candidate<'_>> =
+            linears.iter().map(|l| Candidate { name: l.name(), is_head: l.is_head() }).collect();
+        let selected = targets.select(&candidates)?;
+        let adapted = selected.into_iter().map(|i| &linears[i]).filter(|l| l.adapter(&self.name).is_none());
+        Ok(adapted
+            .enumerate()
+            .map(|(index, linear)| Site { index, name: linear.name().to_owned(), shape: linear.shape() })
+            .collect())
+    }
+
+    /// Takes the adapter off the model.
+    pub fn detach(&self, model: &mut dyn Adaptable) {
+        for part in model.parts() {
+            match part {
+                Part::Linear(linear) => linear.drop_adapter(&self.name),
+                Part::Parameter(parameter) => parameter.drop_adapter(&self.name),
+            }
+        }
+    }
+
+    /// Name of the adapter.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its [`Active`] value.
+    pub fn active(&self) -> Active {
+        Active::One(self.name.clone())
+    }
+
+    /// The adapted sites, in model order.
+    pub fn sites(&self) -> &[Site] {
+        &self.sites
+    }
+
+    /// The tensors.
+    pub fn store(&self) -> &ParamStore {
+        &self.store
+    }
+
+    /// The tensors.
+    pub fn store_mut(&mut self) -> &mut ParamStore {
+        &mut self.store
+    }
+
+    /// Hash of the adapted weights of the base.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// The phases of a run of `steps`.
+    ///
+    /// # Errors
+    /// As [`Method::phases`].
+    ///
+    /// # Panics
+    /// If the method's phases do not sum to `steps`.
+    pub fn phases(&mut self, steps: u64) -> Result<Vec<Phase>> {
+        let phases = self.method.phases(steps)?;
+        let sum: u64 = phases.iter().map(|phase| phase.steps).sum();
+        assert_eq!(sum, steps, "the phases of a method must sum to the steps of the run");
+        Ok(phases)
+    }
+
+    /// Enters phase `index`: the method changes its state, then exactly `trains` requires gradients.
+    ///
+    /// # Errors
+    /// As [`Method::enter_phase`].
+    pub fn enter_phase(
+        &mut self,
+        model: &mut dyn Adaptable,
+        index: usize,
+        trains: &Roles,
+        resumed: bool,
+    ) -> Result<()> {
+        let weights: std::collections::BTreeMap<String, Box<dyn crate::FrozenWeight>> =
+            model.linears().into_iter().map(|l| (l.name().to_owned(), l.frozen().share())).collect();
+        let frozen = |site: &Site| weights[&site.name].dense();
+        let mut context = PhaseContext {
+            store: &mut self.store,
+            seeds: self.seeds.child("phase").nth(index as u64),
+            resumed,
+            frozen: &frozen,
+        };
+        tch::no_grad(|| self.method.enter_phase(index, &mut context))?;
+        self.store.train(trains);
+        Ok(())
+    }
+
+    /// As [`Method::observe_weight_grad`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn observe_weight_grad(&mut self, site: usize, gradient: &Tensor, scale: f64) -> Result<()> {
+        self.method.observe_weight_grad(&self.sites[site], gradient, scale)
+    }
+
+    /// As [`Method::regularizer`].
+    pub fn regularizer(&self) -> Option<Tensor> {
+        self.method.regularizer()
+    }
+
+    /// As [`Method::after_step`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn after_step(&mut self, index: u64, phase_index: u64, gradients: &Gradients) -> Result<()> {
+        let step = Step { index, phase_index, gradients, store: &self.store };
+        tch::no_grad(|| self.method.after_step(step))
+    }
+
+    /// As [`Method::telemetry`].
+    pub fn telemetry(&self) -> Vec<(String, f64)> {
+        self.method.telemetry()
+    }
+}
+
+fn device_of(model: &mut dyn Adaptable) -> Device {
+    model.linears().first().map_or(Device::Cpu, |linear| linear.frozen().dense().device())
+}
+
+/// `W_eff` is a tensor of its own: full fine-tuning of a layer.
+#[derive(Debug)]
+struct WholeWeight(Tensor);
+
+impl Adapter for WholeWeight {
+    fn effective_weight(&self, _frozen: &Tensor) -> Tensor {
+        self.0.shallow_clone()
+    }
+
+    fn forward(&self, x: &Tensor, base: Base<'_>, _mode: Mode) -> Tensor {
+        x.linear(&self.0.to_kind(x.kind()), base.bias)
+    }
+}
+
+/// Roles of the parameters of a language model by their names: what [`Method::trains_base`] of a method that trains
+/// everything answers.
+pub fn role_of_base(name: &str) -> Role {
+    let (module, leaf) = name.rsplit_once('.').unwrap_or(("", name));
+    let last = module.rsplit('.').next().unwrap_or(module).to_lowercase();
+    match leaf {
+        "bias" => Role::Bias,
+        _ if last.contains("norm") || last.starts_with("ln_") => Role::Norm,
+        _ if last.contains("embed") || last == "wte" || last == "wpe" => Role::Embedding,
+        _ => Role::Weight,
+    }
+}

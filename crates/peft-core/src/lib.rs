@@ -1,0 +1,53 @@
+#![doc = include_str!("../README.md")]
+
+mod adaptable;
+mod adapter;
+mod attach;
+mod error;
+mod gradients;
+mod method;
+mod optimizer;
+mod parameter;
+mod params;
+mod pattern;
+mod phase;
+mod role;
+mod schedule;
+mod seeds;
+mod site;
+mod slot;
+mod state_dict;
+mod targets;
+mod weight;
+
+pub mod device;
+pub mod init;
+pub mod linalg;
+pub mod low_rank;
+pub mod near;
+pub mod peft_file;
+pub mod tensor_file;
+
+pub use adaptable::{Active, Adaptable, Part};
+pub use adapter::{Adapter, Base, Delta, Mode};
+pub use attach::{Attachment, role_of_base};
+pub use error::{Error, Result};
+pub use gradients::Gradients;
+pub use low_rank::LowRank;
+pub use method::{
+    Attached, Capabilities, Method, MethodInfo, Need, Paper, PeftFormat, PhaseContext, Place, Step,
+    parse_settings,
+};
+pub use optimizer::{AdamW, AdamWConfig, Clip, StepReport};
+pub use parameter::Parameter;
+pub use params::{Entry, Kept, ParamId, ParamStore, Params, Saved, Trainable};
+pub use pattern::Patterned;
+pub use phase::{Continuation, Phase};
+pub use role::{Role, Roles};
+pub use schedule::{Schedule, ScheduleKind, warmup_steps};
+pub use seeds::Seeds;
+pub use site::{Site, SiteShape};
+pub use slot::{AdaptedLinear, Layout};
+pub use state_dict::{StateDict, copy_strictly};
+pub use targets::{Candidate, Modules, Targets};
+pub use weight::{AsLoaded, Dense, FrozenWeight, Storage};

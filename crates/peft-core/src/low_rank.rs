@@ -1,0 +1,107 @@
+//! The low-rank update `ΔW = s·B·A`, the heart of most methods.
+
+mod fused;
+
+use tch::Tensor;
+
+use crate::{Base, Delta, Mode};
+
+use fused::LowRankLinear;
+pub use fused::Plan;
+
+/// Dropout on the input of the low-rank branch.
+#[derive(Clone, Copy, Debug)]
+pub struct Dropout {
+    /// Probability of zeroing an entry, in [0, 1).
+    pub p: f64,
+    /// Tells the masks of different sites apart.
+    pub salt: u64,
+}
+
+impl Dropout {
+    /// The mask of one forward pass, `0` or `1/(1-p)`, in the shape and kind of `x`.
+    ///
+    /// Reseeds libtorch's generator, so that the same pass can be drawn again (in backward, in a recomputation,
+    /// after a resume).
+    pub(crate) fn mask(self, x: &Tensor, seed: u64) -> Tensor {
+        tch::manual_seed((seed ^ self.salt.rotate_left(17)).cast_signed());
+        let mut mask = x.empty_like();
+        let _ = mask.bernoulli_float_(1.0 - self.p);
+        mask / (1.0 - self.p)
+    }
+}
+
+/// `ΔW = s·B·A - s·B₀·A₀` with `A [r, in]`, `B [out, r]`; the second term, constant, only for methods that start
+/// from a part of the weight itself (PiSSA, MiLoRA, OLoRA).
+///
+/// Source: LoRA (arXiv 2106.09685) section 4.1; the initializations differ by method.
+#[derive(Debug)]
+pub struct LowRank {
+    /// Down projection `A [r, in]`.
+    pub a: Tensor,
+    /// Up projection `B [out, r]`.
+    pub b: Tensor,
+    /// s.
+    pub scaling: f64,
+    /// On the input of the branch, in training only.
+    pub dropout: Option<Dropout>,
+    /// `(B₀ [out, r], A₀ [r, in])`.
+    pub start: Option<(Tensor, Tensor)>,
+}
+
+impl LowRank {
+    /// `ΔW = s·B·A`.
+    pub fn new(a: Tensor, b: Tensor, scaling: f64) -> Self {
+        Self { a, b, scaling, dropout: None, start: None }
+    }
+}
+
+impl Delta for LowRank {
+    fn weight(&self) -> Tensor {
+        let moved = self.b.matmul(&self.a);
+        match &self.start {
+            Some((b0, a0)) => (moved - b0.matmul(a0)) * self.scaling,
+            None => moved * self.scaling,
+        }
+    }
+
+    fn apply(&self, x: &Tensor, mode: Mode) -> Tensor {
+        let x = x.to_kind(self.a.kind());
+        let branch_input = match (self.dropout, mode) {
+            (Some(dropout), Mode::Train { seed }) => &x * dropout.mask(&x, seed),
+            _ => x.shallow_clone(),
+        };
+        let moved = branch_input.matmul(&self.a.tr()).matmul(&self.b.tr());
+        match &self.start {
+            Some((b0, a0)) => (moved - x.matmul(&a0.tr()).matmul(&b0.tr())) * self.scaling,
+            None => moved * self.scaling,
+        }
+    }
+
+    fn factors(&self) -> Option<(Tensor, Tensor)> {
+        let b = &self.b * self.scaling;
+        Some(match &self.start {
+            Some((b0, a0)) => (Tensor::cat(&[b, b0 * -self.scaling], 1), Tensor::cat(&[&self.a, a0], 0)),
+            None => (b, self.a.shallow_clone()),
+        })
+    }
+
+    fn onto(&self, x: &Tensor, base: Base<'_>, mode: Mode) -> Tensor {
+        linear(x, base, self, mode)
+    }
+}
+
+/// `x·(W + ΔW)ᵀ + b` with one fused backward; what [`LowRank`] does in a slot, for methods that compute their
+/// factors from other tensors (`A∘E`, `diag(d)·A`).
+///
+/// # Panics
+/// If the shapes of the factors do not fit the weight; `attach` has checked them.
+pub fn linear(x: &Tensor, base: Base<'_>, update: &LowRank, mode: Mode) -> Tensor {
+    let dropout = match (update.dropout, mode) {
+        (Some(dropout), Mode::Train { seed }) if dropout.p > 0.0 => Some((dropout, seed)),
+        _ => None,
+    };
+    let function = LowRankLinear { base, scaling: update.scaling, start: update.start.as_ref(), dropout };
+    autograd::Function::apply1(&function, &[x, &update.a, &update.b])
+        .expect("the fused linear returns a fresh tensor")
+}

@@ -1,0 +1,253 @@
+//! Adapters as Hugging Face PEFT writes them: `adapter_config.json` and `adapter_model.safetensors`.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+
+use crate::tensor_file::{self, Metadata};
+use crate::{Attachment, Error, Modules, ParamStore, Result, StateDict, Targets};
+
+const CONFIG: &str = "adapter_config.json";
+const TENSORS: &str = "adapter_model.safetensors";
+const PREFIX: &str = "base_model.model.";
+const SHARED_PREFIX: &str = "base_model.";
+
+/// Metadata key: exact name of the method that made the file.
+pub const METHOD: &str = "method";
+/// Metadata key: the method's settings as JSON.
+pub const SETTINGS: &str = "settings";
+/// Metadata key: hash of the adapted weights of the base.
+pub const FINGERPRINT: &str = "base_fingerprint";
+
+/// An adapter on disk.
+#[derive(Debug)]
+pub struct AdapterFile {
+    /// `adapter_config.json`, all of it.
+    pub config: Map<String, Value>,
+    /// Tensors by our names: module path and tensor name, without prefix and adapter name.
+    pub tensors: StateDict,
+    /// Text in the header of the tensor file.
+    pub metadata: Metadata,
+    /// For errors.
+    pub origin: String,
+}
+
+impl AdapterFile {
+    /// Reads the adapter in `folder`.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Format`], or [`Error::StateDict`] if the names lack PEFT's prefix (PEFT itself would
+    /// load such a file and compute the base's function).
+    pub fn read(folder: &Path) -> Result<Self> {
+        let path = folder.join(CONFIG);
+        let text = std::fs::read_to_string(&path).map_err(|source| Error::io(&path, source))?;
+        let config: Map<String, Value> = serde_json::from_str(&text).map_err(|e| Error::format(&path, e))?;
+        let path = folder.join(TENSORS);
+        let (raw, metadata) = tensor_file::read(&path)?;
+        let origin = path.display().to_string();
+
+        let mut tensors = StateDict::new();
+        let mut foreign = Vec::new();
+        for (name, tensor) in raw {
+            let stripped = name.strip_prefix(PREFIX).or_else(|| name.strip_prefix(SHARED_PREFIX));
+            match stripped {
+                Some(own) => {
+                    tensors.insert(
+                        own.replace(".default.", ".").trim_end_matches(".default").to_owned(),
+                        tensor,
+                    );
+                }
+                None => foreign.push(name),
+            }
+        }
+        if !foreign.is_empty() {
+            let missing = vec![format!("{PREFIX}{}", foreign[0])];
+            return Err(Error::StateDict { origin, missing, unexpected: foreign, mismatched: vec![] });
+        }
+        if let Some(name) = tensors.keys().find(|n| n.contains("base_layer") || n.contains("lora_embedding"))
+        {
+            return Err(Error::Unsupported {
+                what: format!("{origin}: `{name}`"),
+                reason: "adapters on embeddings and tied output heads are not supported".to_owned(),
+            });
+        }
+        Ok(Self { config, tensors, metadata, origin })
+    }
+
+    /// Writes the adapter to `folder`, each file atomically.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        std::fs::create_dir_all(folder).map_err(|source| Error::io(folder, source))?;
+        let prefixed: StateDict = self.tensors.iter().map(|(n, t)| (n.clone(), t.shallow_clone())).collect();
+        tensor_file::write(&folder.join(TENSORS), &prefixed, &self.metadata)?;
+        let path = folder.join(CONFIG);
+        let mut sorted: Vec<_> = self.config.iter().collect();
+        sorted.sort_by_key(|(key, _)| key.as_str());
+        let sorted: Map<String, Value> = sorted.into_iter().map(|(k, v)| (k.clone(), v.clone())).collect();
+        let text = serde_json::to_string_pretty(&sorted).expect("JSON values print");
+        tensor_file::write_atomically(&path, |file| {
+            std::io::Write::write_all(file, text.as_bytes()).map_err(|source| Error::io(&path, source))
+        })
+    }
+
+    /// `peft_type`.
+    ///
+    /// # Errors
+    /// [`Error::Format`] if it is missing.
+    pub fn peft_type(&self) -> Result<&str> {
+        self.config
+            .get("peft_type")
+            .and_then(Value::as_str)
+            .ok_or_else(|| Error::format(&self.origin, "adapter_config.json has no `peft_type`"))
+    }
+
+    /// Which layers the file says it adapts.
+    ///
+    /// # Errors
+    /// [`Error::Format`] if `target_modules` is missing or not understood.
+    pub fn targets(&self) -> Result<Targets> {
+        let field = |key: &str| self.config.get(key).filter(|value| !value.is_null());
+        let parse = |key: &str, value: &Value| {
+            serde_json::from_value::<Modules>(value.clone())
+                .map_err(|error| Error::format(&self.origin, format!("`{key}`: {error}")))
+        };
+        let modules =
+            field("target_modules").ok_or_else(|| Error::format(&self.origin, "no `target_modules`"))?;
+        let layers = match field("layers_to_transform") {
+            None => None,
+            Some(Value::Number(n)) => n.as_u64().map(|n| vec![n as u32]),
+            Some(list) => serde_json::from_value(list.clone()).ok(),
+        };
+        Ok(Targets {
+            modules: parse("target_modules", modules)?,
+            exclude: field("exclude_modules").map(|value| parse("exclude_modules", value)).transpose()?,
+            layers,
+        })
+    }
+
+    /// Refuses settings that change the function and are not understood here.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] naming the key.
+    pub fn check_known(&self, understood: &[&str]) -> Result<()> {
+        for (key, value) in &self.config {
+            let harmless = understood.contains(&key.as_str())
+                || NEUTRAL.contains(&key.as_str())
+                || matches!(value, Value::Null | Value::Bool(false))
+                || value.as_array().is_some_and(Vec::is_empty)
+                || value.as_object().is_some_and(Map::is_empty)
+                || (key == "bias" && value == "none")
+                || (key == "qalora_group_size" || key == "lora_dropout" || key == "init_lora_weights");
+            if !harmless {
+                return Err(Error::Unsupported {
+                    what: format!("{}: `{key} = {value}`", self.origin),
+                    reason: "this setting changes what the adapter computes".to_owned(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that the file was made for the weights that `attachment` sits on, if the file says so.
+    ///
+    /// # Errors
+    /// [`Error::WrongBase`].
+    pub fn check_base(&self, attachment: &Attachment) -> Result<()> {
+        match self.metadata.get(FINGERPRINT) {
+            Some(theirs) if theirs != attachment.fingerprint() => Err(Error::WrongBase {
+                origin: self.origin.clone(),
+                theirs: theirs.clone(),
+                ours: attachment.fingerprint().to_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Keys that say where an adapter came from and what it may be used for, not what it computes.
+const NEUTRAL: [&str; 16] = [
+    "auto_mapping",
+    "base_model_name_or_path",
+    "ensure_weight_tying",
+    "exclude_modules",
+    "inference_mode",
+    "layers_pattern",
+    "layers_to_transform",
+    "peft_type",
+    "peft_version",
+    "revision",
+    "target_modules",
+    "task_type",
+    "trainable_token_indices",
+    "megatron_core",
+    "fan_in_fan_out",
+    "runtime_config",
+];
+
+/// What belongs to the run and not to the method in an `adapter_config.json`.
+#[derive(Clone, Debug)]
+pub struct Provenance {
+    /// Name or path of the base model.
+    pub base_model: String,
+    /// `CAUSAL_LM`, `SEQ_CLS`, …
+    pub task_type: Option<&'static str>,
+    /// Whether the model stores its weights transposed (GPT-2).
+    pub fan_in_fan_out: bool,
+}
+
+/// The adapter that `attachment` holds, as PEFT would save it.
+pub fn adapter_file(
+    attachment: &Attachment,
+    linears: &[&str],
+    method: Map<String, Value>,
+    provenance: &Provenance,
+    metadata: Metadata,
+) -> AdapterFile {
+    let mut config = method;
+    config.insert("target_modules".into(), json!(target_modules(attachment, linears)));
+    config.insert("base_model_name_or_path".into(), json!(provenance.base_model));
+    config.insert("task_type".into(), json!(provenance.task_type));
+    config.insert("fan_in_fan_out".into(), json!(provenance.fan_in_fan_out));
+    config.insert("inference_mode".into(), json!(true));
+    for key in ["auto_mapping", "revision", "exclude_modules", "layers_to_transform", "layers_pattern"] {
+        config.entry(key).or_insert(Value::Null);
+    }
+    config.entry("modules_to_save").or_insert(Value::Null);
+    config.entry("bias").or_insert(json!("none"));
+    let mut metadata = metadata;
+    metadata.insert("format".into(), "pt".into());
+    metadata.insert(FINGERPRINT.into(), attachment.fingerprint().to_owned());
+    AdapterFile {
+        config,
+        tensors: prefixed(attachment.store()),
+        metadata,
+        origin: attachment.name().to_owned(),
+    }
+}
+
+/// The adapter's tensors under PEFT's names.
+fn prefixed(store: &ParamStore) -> StateDict {
+    let saved = store.entries().iter().filter(|entry| entry.in_adapter());
+    saved
+        .map(|entry| {
+            let prefix = if entry.shared { SHARED_PREFIX } else { PREFIX };
+            (format!("{prefix}{}", entry.name), entry.tensor.detach())
+        })
+        .collect()
+}
+
+/// The shortest list that selects exactly the adapted layers: last components, or else full paths.
+fn target_modules(attachment: &Attachment, linears: &[&str]) -> Vec<String> {
+    let adapted: BTreeSet<&str> = attachment.sites().iter().map(|site| site.name.as_str()).collect();
+    let last: BTreeSet<&str> = attachment.sites().iter().map(crate::Site::projection).collect();
+    let selected =
+        linears.iter().filter(|name| last.iter().any(|l| crate::targets::ends_with_component(name, l)));
+    if selected.copied().collect::<BTreeSet<&str>>() == adapted {
+        last.into_iter().map(str::to_owned).collect()
+    } else {
+        adapted.into_iter().map(str::to_owned).collect()
+    }
+}

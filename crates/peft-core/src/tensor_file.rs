@@ -1,0 +1,245 @@
+//! Safetensors files: read by memory map, written atomically.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use memmap2::Mmap;
+use safetensors::{Dtype, SafeTensors, View};
+use tch::{Device, Kind, Tensor};
+
+use crate::{Error, Result, StateDict};
+
+/// Text that travels with the tensors.
+pub type Metadata = BTreeMap<String, String>;
+
+/// An open safetensors file; tensors are copied out one by one, when asked for.
+#[derive(Debug)]
+pub struct TensorFile {
+    path: PathBuf,
+    map: Mmap,
+    metadata: Metadata,
+    names: Vec<String>,
+}
+
+impl TensorFile {
+    /// Maps `path` and checks its header against its length.
+    ///
+    /// # Errors
+    /// [`Error::Io`], or [`Error::Format`] for a file that is truncated or not safetensors.
+    pub fn open(path: &Path) -> Result<Self> {
+        let file = File::open(path).map_err(|source| Error::io(path, source))?;
+        // SAFETY: the map is read-only; a file changed by someone else while it is read yields other numbers, as
+        // with any other way of reading.
+        #[allow(unsafe_code)]
+        let map = unsafe { Mmap::map(&file) }.map_err(|source| Error::io(path, source))?;
+        let bad =
+            |error: safetensors::SafeTensorError| Error::format(path, not_safetensors(&error, map.len()));
+        let (_, header) = SafeTensors::read_metadata(&map).map_err(bad)?;
+        let metadata = header.metadata().clone().unwrap_or_default().into_iter().collect();
+        let mut names: Vec<String> =
+            SafeTensors::deserialize(&map).map_err(bad)?.names().into_iter().map(str::to_owned).collect();
+        names.sort();
+        Ok(Self { path: path.to_owned(), map, metadata, names })
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Names of the tensors, sorted.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Text in the header.
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// A copy of the tensor called `name`, on the host.
+    ///
+    /// # Errors
+    /// [`Error::StateDict`] if there is none, [`Error::Format`] for a kind that libtorch lacks.
+    pub fn tensor(&self, name: &str) -> Result<Tensor> {
+        let all = SafeTensors::deserialize(&self.map).map_err(|e| Error::format(&self.path, e))?;
+        let view = all.tensor(name).map_err(|_| Error::StateDict {
+            origin: self.path.display().to_string(),
+            missing: vec![name.to_owned()],
+            unexpected: Vec::new(),
+            mismatched: Vec::new(),
+        })?;
+        let kind = kind_of(view.dtype()).ok_or_else(|| {
+            Error::format(&self.path, format!("tensor `{name}` has the unsupported type {:?}", view.dtype()))
+        })?;
+        let size: Vec<i64> = view.shape().iter().map(|&n| n as i64).collect();
+        Ok(Tensor::f_from_data_size(view.data(), &size, kind)?)
+    }
+
+    /// Copies of all tensors.
+    ///
+    /// # Errors
+    /// As [`Self::tensor`].
+    pub fn all(&self) -> Result<StateDict> {
+        self.names.iter().map(|name| Ok((name.clone(), self.tensor(name)?))).collect()
+    }
+}
+
+/// All tensors and the metadata of `path`.
+///
+/// # Errors
+/// As [`TensorFile`].
+pub fn read(path: &Path) -> Result<(StateDict, Metadata)> {
+    let file = TensorFile::open(path)?;
+    Ok((file.all()?, file.metadata.clone()))
+}
+
+/// Writes `tensors` to `path`: first to a temporary file beside it, which then takes its place.
+///
+/// # Errors
+/// [`Error::Io`] (a full disk, a folder that is not writable).
+pub fn write(path: &Path, tensors: &StateDict, metadata: &Metadata) -> Result<()> {
+    let views = tensors.iter().map(|(name, tensor)| (name.as_str(), HostView::new(tensor)));
+    let header = (!metadata.is_empty()).then(|| metadata.clone().into_iter().collect());
+    write_atomically(path, |file| {
+        let bytes = safetensors::serialize(views, header).map_err(|e| Error::format(path, e))?;
+        file.write_all(&bytes).map_err(|source| Error::io(path, source))
+    })
+}
+
+/// Lets `write` fill a temporary file beside `path`, then puts it in the place of `path`.
+///
+/// # Errors
+/// [`Error::Io`], or what `write` returns; `path` is as it was then.
+pub fn write_atomically(path: &Path, write: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut temporary =
+        tempfile::NamedTempFile::new_in(folder).map_err(|source| Error::io(folder, source))?;
+    write(temporary.as_file_mut())?;
+    temporary.as_file().sync_all().map_err(|source| Error::io(path, source))?;
+    temporary.persist(path).map_err(|error| Error::io(path, error.error))?;
+    Ok(())
+}
+
+/// A tensor as safetensors wants to see it; its bytes are fetched from the device when they are written.
+struct HostView<'a> {
+    tensor: &'a Tensor,
+    shape: Vec<usize>,
+}
+
+impl<'a> HostView<'a> {
+    fn new(tensor: &'a Tensor) -> Self {
+        Self { tensor, shape: tensor.size().into_iter().map(|n| n as usize).collect() }
+    }
+}
+
+impl View for HostView<'_> {
+    fn dtype(&self) -> Dtype {
+        let kind = self.tensor.kind();
+        dtype_of(kind).unwrap_or_else(|| panic!("tensors of kind {kind:?} are never saved"))
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        let host = self.tensor.detach().to_device(Device::Cpu).contiguous();
+        let mut bytes = vec![0; self.data_len()];
+        host.view(-1).copy_data_u8(&mut bytes, host.numel());
+        Cow::Owned(bytes)
+    }
+
+    fn data_len(&self) -> usize {
+        self.tensor.numel() * self.tensor.kind().elt_size_in_bytes()
+    }
+}
+
+const KINDS: [(Dtype, Kind); 10] = [
+    (Dtype::F64, Kind::Double),
+    (Dtype::F32, Kind::Float),
+    (Dtype::F16, Kind::Half),
+    (Dtype::BF16, Kind::BFloat16),
+    (Dtype::I64, Kind::Int64),
+    (Dtype::I32, Kind::Int),
+    (Dtype::I16, Kind::Int16),
+    (Dtype::I8, Kind::Int8),
+    (Dtype::U8, Kind::Uint8),
+    (Dtype::BOOL, Kind::Bool),
+];
+
+fn kind_of(dtype: Dtype) -> Option<Kind> {
+    KINDS.iter().find(|(d, _)| *d == dtype).map(|(_, kind)| *kind)
+}
+
+fn dtype_of(kind: Kind) -> Option<Dtype> {
+    KINDS.iter().find(|(_, k)| *k == kind).map(|(dtype, _)| *dtype)
+}
+
+fn not_safetensors(error: &safetensors::SafeTensorError, length: usize) -> String {
+    match error {
+        safetensors::SafeTensorError::MetadataIncompleteBuffer => {
+            format!("truncated: the header promises more than the {length} bytes there are")
+        }
+        other => format!("not a safetensors file ({other})"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn round_trip_of_every_kind() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.safetensors");
+        let base = Tensor::from_slice(&[0i64, 1, 2, 3, 1, 0]).view([2, 3]);
+        let tensors: StateDict = KINDS.iter().map(|(d, k)| (format!("{d:?}"), base.to_kind(*k))).collect();
+        let metadata = Metadata::from([("a".to_owned(), "b".to_owned())]);
+        write(&path, &tensors, &metadata).unwrap();
+        let (back, text) = read(&path).unwrap();
+        assert_eq!(text, metadata);
+        assert_eq!(back.len(), tensors.len());
+        for (name, tensor) in &tensors {
+            assert_eq!((back[name].kind(), &back[name]), (tensor.kind(), tensor), "{name}");
+        }
+    }
+
+    #[test]
+    fn non_contiguous_tensors_are_written_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.safetensors");
+        let t = Tensor::arange(6, (Kind::Float, Device::Cpu)).view([2, 3]).tr();
+        write(&path, &StateDict::from([("t".into(), t.shallow_clone())]), &Metadata::new()).unwrap();
+        assert_eq!(read(&path).unwrap().0["t"], t);
+    }
+
+    #[test]
+    fn broken_files_say_what_is_wrong() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.safetensors");
+        let tensors = StateDict::from([("t".into(), Tensor::ones([100], (Kind::Float, Device::Cpu)))]);
+        write(&path, &tensors, &Metadata::new()).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &bytes[..bytes.len() - 7]).unwrap();
+        let error = TensorFile::open(&path).unwrap_err().to_string();
+        assert!(error.contains("truncated") && error.contains("t.safetensors"), "{error}");
+        std::fs::write(&path, "hello").unwrap();
+        assert!(TensorFile::open(&path).unwrap_err().to_string().contains("not a safetensors file"));
+        assert!(matches!(TensorFile::open(&folder.path().join("none")), Err(Error::Io { .. })));
+    }
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t");
+        std::fs::write(&path, "old").unwrap();
+        let failed = write_atomically(&path, |_| Err(Error::format(&path, "no")));
+        assert!(failed.is_err());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "old");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file is left");
+    }
+}
