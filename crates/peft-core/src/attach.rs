@@ -1,8 +1,8 @@
 use tch::{Device, Tensor};
 
 use crate::{
-    Active, Adaptable, Adapter, Attached, Base, Candidate, Gradients, Method, Mode, ParamStore, Params, Part,
-    Phase, PhaseContext, Place, Result, Role, Roles, Seeds, Site, Step, Storage, Targets,
+    Active, AdamWConfig, Adaptable, Adapter, Attached, Base, Candidate, Gradients, Method, Mode, ParamStore,
+    Params, Part, Phase, PhaseContext, Place, Result, Role, Roles, Seeds, Site, Step, Storage, Targets,
 };
 
 /// A method attached to a model: its tensors, its state, and the sites it adapts.
@@ -155,6 +155,11 @@ impl Attachment {
     /// Hash of the adapted weights of the base.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
+    }
+
+    /// As [`Method::configure_optimizer`].
+    pub fn configure_optimizer(&self, config: &mut AdamWConfig) {
+        self.method.configure_optimizer(config);
     }
 
     /// The phases of a run of `steps`.

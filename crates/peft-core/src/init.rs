@@ -2,7 +2,37 @@
 
 use rand::{Rng, RngExt};
 use rand_distr::{Distribution, StandardNormal};
+use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
+
+use crate::Seeds;
+
+/// A distribution by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Initializer {
+    /// [`kaiming_uniform_sqrt5`].
+    KaimingUniformSqrt5,
+}
+
+/// A draw that can be repeated: a distribution and the stream it came from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Draw {
+    /// The distribution.
+    pub initializer: Initializer,
+    /// The stream.
+    pub seeds: Seeds,
+}
+
+impl Draw {
+    /// The values, kind Float.
+    pub fn values(&self, shape: &[i64], device: Device) -> Tensor {
+        let mut rng = self.seeds.rng();
+        match self.initializer {
+            Initializer::KaimingUniformSqrt5 => kaiming_uniform_sqrt5(shape, &mut rng, device),
+        }
+    }
+}
 
 /// U(-bound, bound), kind Float.
 pub fn uniform(shape: &[i64], bound: f32, rng: &mut impl Rng, device: Device) -> Tensor {

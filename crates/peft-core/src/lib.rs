@@ -5,6 +5,7 @@ mod adapter;
 mod attach;
 mod error;
 mod gradients;
+mod length;
 mod method;
 mod optimizer;
 mod parameter;
@@ -25,6 +26,7 @@ pub mod init;
 pub mod linalg;
 pub mod low_rank;
 pub mod near;
+pub mod packed;
 pub mod peft_file;
 pub mod tensor_file;
 
@@ -33,14 +35,15 @@ pub use adapter::{Adapter, Base, Delta, Mode};
 pub use attach::{Attachment, role_of_base};
 pub use error::{Error, Result};
 pub use gradients::Gradients;
+pub use length::Length;
 pub use low_rank::LowRank;
 pub use method::{
     Attached, Capabilities, Method, MethodInfo, Need, Paper, PeftFormat, PhaseContext, Place, Step,
-    parse_settings,
+    parse_settings, resolve_settings,
 };
 pub use optimizer::{AdamW, AdamWConfig, Clip, StepReport};
 pub use parameter::Parameter;
-pub use params::{Entry, Kept, ParamId, ParamStore, Params, Saved, Trainable};
+pub use params::{Entry, Kept, Param, ParamId, ParamStore, Params, Saved};
 pub use pattern::Patterned;
 pub use phase::{Continuation, Phase};
 pub use role::{Role, Roles};

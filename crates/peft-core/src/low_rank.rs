@@ -1,13 +1,17 @@
 //! The low-rank update `ΔW = s·B·A`, the heart of most methods.
 
 mod fused;
+mod peft;
+mod ranks;
 
 use tch::Tensor;
 
-use crate::{Base, Delta, Mode};
+use crate::{Base, Delta, Error, Mode, Result, Seeds};
 
 use fused::LowRankLinear;
 pub use fused::Plan;
+pub use peft::{LoraFields, flag};
+pub use ranks::{Ranks, Scaling};
 
 /// Dropout on the input of the low-rank branch.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +23,17 @@ pub struct Dropout {
 }
 
 impl Dropout {
+    /// Dropout with probability `p`, or none for 0; the salt comes from the stream of the site.
+    ///
+    /// # Errors
+    /// [`Error::Config`] unless 0 ≤ p < 1.
+    pub fn new(p: f64, seeds: &Seeds) -> Result<Option<Self>> {
+        if !(0.0..1.0).contains(&p) {
+            return Err(Error::config("dropout", p, "a probability below 1 is needed"));
+        }
+        Ok((p > 0.0).then(|| Self { p, salt: seeds.child("dropout").seed() }))
+    }
+
     /// The mask of one forward pass, `0` or `1/(1-p)`, in the shape and kind of `x`.
     ///
     /// Reseeds libtorch's generator, so that the same pass can be drawn again (in backward, in a recomputation,

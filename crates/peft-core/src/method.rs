@@ -4,8 +4,8 @@ use serde_json::{Map, Value};
 use tch::Tensor;
 
 use crate::{
-    Adapter, Delta, Error, Gradients, ParamId, ParamStore, Params, Phase, Result, Role, Seeds, Site,
-    StateDict, Trainable,
+    AdamWConfig, Adapter, Delta, Error, Gradients, Param, ParamId, ParamStore, Params, Phase, Result, Role,
+    Seeds, Site, StateDict,
 };
 
 /// A method's plan for a whole model. Only [`Method::attach`] is required.
@@ -45,6 +45,9 @@ pub trait Method: Debug {
     fn trains_base(&self, _name: &str) -> Option<Role> {
         None
     }
+
+    /// Adjusts the optimizer's settings by role (LoRA+'s ratio of learning rates).
+    fn configure_optimizer(&self, _config: &mut AdamWConfig) {}
 
     /// The run, cut into phases; their steps sum to `steps`.
     ///
@@ -143,11 +146,16 @@ pub struct PhaseContext<'a> {
 }
 
 impl PhaseContext<'_> {
+    /// Draws a random frozen tensor anew, from the stream of this phase.
+    pub fn redraw(&mut self, drawn: &Param) {
+        self.store.redraw(drawn.id(), &self.seeds);
+    }
+
     /// Restricts training of `trainable` to the entries where `mask` is true.
     ///
     /// # Errors
     /// If the shapes differ.
-    pub fn mask(&mut self, trainable: &Trainable, mask: &Tensor) -> Result<()> {
+    pub fn mask(&mut self, trainable: &Param, mask: &Tensor) -> Result<()> {
         self.store.set_mask(trainable.id(), mask)
     }
 }
@@ -189,7 +197,7 @@ pub struct MethodInfo {
     pub build: fn(toml::Table) -> Result<Box<dyn Method>>,
     /// Its settings with every default filled in.
     pub resolve: fn(toml::Table) -> Result<toml::Table>,
-    /// Trainable values on sites of these shapes.
+    /// Param values on sites of these shapes.
     pub count: fn(&toml::Table, &[Site]) -> Result<u64>,
     /// The same as a formula, per site: `r·(in + out)`.
     pub count_formula: &'static str,
@@ -244,6 +252,18 @@ pub fn parse_settings<T: serde::de::DeserializeOwned>(method: &str, table: toml:
 
 fn toml_error(method: &str, source: toml::de::Error) -> Error {
     Error::Toml { origin: format!("settings of method `{method}`"), source: Box::new(source) }
+}
+
+/// A method's section with every default filled in.
+///
+/// # Errors
+/// As [`parse_settings`].
+pub fn resolve_settings<T>(method: &str, table: toml::Table) -> Result<toml::Table>
+where
+    T: serde::de::DeserializeOwned + serde::Serialize,
+{
+    let settings: T = parse_settings(method, table)?;
+    Ok(toml::Table::try_from(settings).expect("settings are a table"))
 }
 
 /// serde says "unknown field `x`, expected one of `a`, `b`": make it an [`Error::Unknown`] so that a hint follows.

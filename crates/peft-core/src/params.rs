@@ -4,20 +4,21 @@ use std::ops::Deref;
 use rand_chacha::ChaCha8Rng;
 use tch::{Device, Kind, Tensor};
 
+use crate::init::{Draw, Initializer};
 use crate::{Error, Result, Role, Roles, Seeds, StateDict, state_dict};
 
 /// Position of a tensor in its [`ParamStore`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ParamId(usize);
 
-/// A handle to a trainable tensor: reads see what the optimizer wrote.
+/// A handle to a registered tensor: reads see what the optimizer wrote.
 #[derive(Debug)]
-pub struct Trainable {
+pub struct Param {
     id: ParamId,
     tensor: Tensor,
 }
 
-impl Trainable {
+impl Param {
     /// Its position in the store, for masks and gradients.
     pub fn id(&self) -> ParamId {
         self.id
@@ -29,13 +30,13 @@ impl Trainable {
     }
 }
 
-impl Clone for Trainable {
+impl Clone for Param {
     fn clone(&self) -> Self {
         Self { id: self.id, tensor: self.tensor() }
     }
 }
 
-impl Deref for Trainable {
+impl Deref for Param {
     type Target = Tensor;
 
     fn deref(&self) -> &Tensor {
@@ -77,6 +78,8 @@ pub struct Entry {
     pub kept: Kept,
     /// Whether it belongs to the whole adapter and not to one site.
     pub shared: bool,
+    /// How it was drawn, for tensors that can be drawn again instead of being stored.
+    pub draw: Option<Draw>,
 }
 
 impl Entry {
@@ -174,6 +177,15 @@ impl ParamStore {
         Ok(())
     }
 
+    /// Overwrites a tensor registered by [`Params::drawn`] with a new draw from `seeds`.
+    pub fn redraw(&mut self, id: ParamId, seeds: &Seeds) {
+        let entry = &mut self.entries[id.0];
+        let Some(draw) = &mut entry.draw else { panic!("`{}` was not drawn", entry.name) };
+        draw.seeds = seeds.child(&entry.name);
+        let values = draw.values(&entry.tensor.size(), entry.tensor.device());
+        tch::no_grad(|| entry.tensor.copy_(&values));
+    }
+
     /// Number of values that train (inside masks).
     pub fn count_trainable(&self) -> u64 {
         self.entries.iter().map(Entry::count_trainable).sum()
@@ -262,28 +274,39 @@ impl<'a> Params<'a> {
     ///
     /// # Errors
     /// If the name is taken.
-    pub fn trainable(&mut self, name: &str, role: Role, value: &Tensor) -> Result<Trainable> {
+    pub fn trainable(&mut self, name: &str, role: Role, value: &Tensor) -> Result<Param> {
         let tensor = self.own(value, Kind::Float).set_requires_grad(true);
         let kept = Kept::Trainable { role, mask: None };
         let id = self.register(name, &tensor, kept)?;
-        Ok(Trainable { id, tensor })
+        Ok(Param { id, tensor })
     }
 
     /// Registers a tensor that does not train (own contiguous storage).
     ///
     /// # Errors
     /// If the name is taken.
-    pub fn buffer(&mut self, name: &str, value: &Tensor, saved: Saved) -> Result<Tensor> {
+    pub fn buffer(&mut self, name: &str, value: &Tensor, saved: Saved) -> Result<Param> {
         let tensor = self.own(value, value.kind());
-        self.register(name, &tensor, Kept::Buffer(saved))?;
-        Ok(tensor)
+        let id = self.register(name, &tensor, Kept::Buffer(saved))?;
+        Ok(Param { id, tensor })
+    }
+
+    /// Registers a random tensor of the adapter that does not train.
+    ///
+    /// # Errors
+    /// If the name is taken.
+    pub fn drawn(&mut self, name: &str, initializer: Initializer, shape: &[i64]) -> Result<Param> {
+        let draw = Draw { initializer, seeds: self.seeds.child(name) };
+        let param = self.buffer(name, &draw.values(shape, self.device), Saved::Adapter)?;
+        self.store.entries[param.id.0].draw = Some(draw);
+        Ok(param)
     }
 
     /// Restricts training of `trainable` to the entries where `mask` is true.
     ///
     /// # Errors
     /// If the shapes differ.
-    pub fn mask(&mut self, trainable: &Trainable, mask: &Tensor) -> Result<()> {
+    pub fn mask(&mut self, trainable: &Param, mask: &Tensor) -> Result<()> {
         self.store.set_mask(trainable.id, mask)
     }
 
@@ -312,6 +335,6 @@ impl<'a> Params<'a> {
             None => name.to_owned(),
         };
         let shared = self.prefix.is_none();
-        self.store.add(Entry { name: full, tensor: tensor.shallow_clone(), kept, shared })
+        self.store.add(Entry { name: full, tensor: tensor.shallow_clone(), kept, shared, draw: None })
     }
 }

@@ -1,12 +1,12 @@
-use rand::RngExt;
-use rand::SeedableRng;
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
 
 /// A tree of random streams addressed by name.
 ///
 /// Every draw in a run comes from `Seeds::new(root).child(..)…child(name)`, so a value depends on the root seed
 /// and on what it is for, never on the order in which things are built.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seeds {
     key: [u8; 32],
 }

@@ -1,0 +1,36 @@
+//! The registry: the only place that names the methods.
+
+use peft_core::{Error, MethodInfo, Result};
+
+/// Every method, in the order in which tables list them.
+pub const METHODS: &[MethodInfo] = &[lora::LORA, lora::LORA_PLUS, lori::LORI_D, lori::LORI_S];
+
+/// The method of this exact name.
+///
+/// # Errors
+/// [`Error::Unknown`], whose hint names the nearest.
+pub fn find(name: &str) -> Result<&'static MethodInfo> {
+    METHODS.iter().find(|info| info.name == name).ok_or_else(|| unknown(name))
+}
+
+/// The methods that `word` selects: `all`, an exact name, or a family.
+///
+/// # Errors
+/// [`Error::Unknown`], whose hint names the nearest.
+pub fn select(word: &str) -> Result<Vec<&'static MethodInfo>> {
+    if word == "all" {
+        return Ok(METHODS.iter().collect());
+    }
+    if let Ok(exact) = find(word) {
+        return Ok(vec![exact]);
+    }
+    let family: Vec<_> = METHODS.iter().filter(|info| info.family == word).collect();
+    if family.is_empty() { Err(unknown(word)) } else { Ok(family) }
+}
+
+fn unknown(name: &str) -> Error {
+    let mut known: Vec<String> =
+        METHODS.iter().flat_map(|info| [info.name, info.family]).map(str::to_owned).collect();
+    known.dedup();
+    Error::Unknown { what: "method".to_owned(), name: name.to_owned(), known }
+}

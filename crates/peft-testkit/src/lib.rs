@@ -1,0 +1,9 @@
+//! Laws that every method keeps, checked on a toy model: what a method crate must satisfy to be called one.
+
+mod close;
+mod laws;
+mod toy;
+
+pub use close::{Tolerance, assert_close};
+pub use laws::{Bench, check_all};
+pub use toy::{Toy, Trained};
