@@ -18,7 +18,9 @@ pub const LORA: MethodInfo = MethodInfo {
     paper: Paper { title: "LoRA: Low-Rank Adaptation of Large Language Models", arxiv: "2106.09685" },
     build: |table| Ok(Box::new(Lora::new(parse_settings("lora", table)?)?)),
     resolve: |table| resolve_settings::<Config>("lora", table),
-    count: |table, sites| Ok(parse_settings::<Config>("lora", table.clone())?.ranks()?.count_both(sites)),
+    count: |table, model| {
+        Ok(parse_settings::<Config>("lora", table.clone())?.ranks()?.count_both(model.sites))
+    },
     count_formula: "r·(in + out)",
     capabilities: Capabilities {
         merge: true,

@@ -15,9 +15,9 @@ pub const LORA_PLUS: MethodInfo = MethodInfo {
     paper: Paper { title: "LoRA+: Efficient Low Rank Adaptation of Large Models", arxiv: "2402.12354" },
     build: |table| Ok(Box::new(LoraPlus::new(parse_settings("lora-plus", table)?)?)),
     resolve: |table| resolve_settings::<PlusConfig>("lora-plus", table),
-    count: |table, sites| {
+    count: |table, model| {
         let config = parse_settings::<PlusConfig>("lora-plus", table.clone())?.lora();
-        Ok(config.ranks()?.count_both(sites))
+        Ok(config.ranks()?.count_both(model.sites))
     },
     peft: Some(PeftFormat {
         peft_type: "LORA",

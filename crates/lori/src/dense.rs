@@ -22,8 +22,8 @@ pub const LORI_D: MethodInfo = MethodInfo {
     },
     build: |table| Ok(Box::new(LoriD::new(&parse_settings("lori-d", table)?)?)),
     resolve: |table| resolve_settings::<DenseConfig>("lori-d", table),
-    count: |table, sites| {
-        Ok(parse_settings::<DenseConfig>("lori-d", table.clone())?.ranks()?.count_up(sites))
+    count: |table, model| {
+        Ok(parse_settings::<DenseConfig>("lori-d", table.clone())?.ranks()?.count_up(model.sites))
     },
     count_formula: "r·out",
     capabilities: Capabilities {

@@ -1,8 +1,8 @@
 use tch::Tensor;
 
 use peft_core::{
-    Attached, Continuation, Error, Method, MethodInfo, Need, Param, Params, PeftFormat, Phase, PhaseContext,
-    Place, Result, Site, StateDict, parse_settings, resolve_settings, tensor_file,
+    Attached, Continuation, Error, Method, MethodInfo, ModelShape, Need, Param, Params, PeftFormat, Phase,
+    PhaseContext, Place, Result, Site, StateDict, parse_settings, resolve_settings, tensor_file,
 };
 
 use crate::dense::Factors;
@@ -24,11 +24,11 @@ pub const LORI_S: MethodInfo = MethodInfo {
     ..LORI_D
 };
 
-fn count(table: &toml::Table, sites: &[Site]) -> Result<u64> {
+fn count(table: &toml::Table, model: ModelShape<'_>) -> Result<u64> {
     let config = parse_settings::<SparseConfig>("lori-s", table.clone())?;
     let ranks = config.dense().ranks()?;
     let mut groups = std::collections::BTreeMap::<String, u64>::new();
-    for site in sites {
+    for site in model.sites {
         *groups.entry(config.granularity.group(site)).or_default() +=
             ranks.count_up(std::slice::from_ref(site));
     }

@@ -3,7 +3,8 @@
 use peft_core::{Error, MethodInfo, Result};
 
 /// Every method, in the order in which tables list them.
-pub const METHODS: &[MethodInfo] = &[lora::LORA, lora::LORA_PLUS, lori::LORI_D, lori::LORI_S];
+pub const METHODS: &[MethodInfo] =
+    &[baselines::FULL, lora::LORA, lora::LORA_PLUS, lori::LORI_D, lori::LORI_S];
 
 /// The method of this exact name.
 ///

@@ -8,6 +8,7 @@ use tch::Kind;
 /// Settings that fit the toy's layers: where a method's defaults assume a large model.
 fn settings(info: &MethodInfo) -> toml::Table {
     let text = match info.name {
+        "full" => "",
         "lori-s" => "rank = 4\nalpha = 8.0\nsparsity = 0.5",
         _ => "rank = 4\nalpha = 8.0",
     };

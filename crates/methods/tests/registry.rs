@@ -48,7 +48,9 @@ fn an_unknown_setting_is_named_with_its_neighbours() {
         let table = toml::Table::from_iter([("rnak".to_owned(), toml::Value::Integer(4))]);
         let error = (info.build)(table).unwrap_err();
         assert!(error.to_string().contains("rnak") && error.to_string().contains(info.name), "{error}");
-        assert!(error.hint().unwrap().contains("rank"), "{:?}", error.hint());
+        if (info.resolve)(toml::Table::new()).unwrap().contains_key("rank") {
+            assert!(error.hint().unwrap().contains("rank"), "{:?}", error.hint());
+        }
     }
 }
 

@@ -38,8 +38,8 @@ pub use gradients::Gradients;
 pub use length::Length;
 pub use low_rank::LowRank;
 pub use method::{
-    Attached, Capabilities, Method, MethodInfo, Need, Paper, PeftFormat, PhaseContext, Place, Step,
-    parse_settings, resolve_settings,
+    Attached, Capabilities, Method, MethodInfo, ModelShape, Need, Paper, PeftFormat, PhaseContext, Place,
+    Step, parse_settings, resolve_settings,
 };
 pub use optimizer::{AdamW, AdamWConfig, Clip, StepReport};
 pub use parameter::Parameter;

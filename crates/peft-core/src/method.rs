@@ -197,14 +197,23 @@ pub struct MethodInfo {
     pub build: fn(toml::Table) -> Result<Box<dyn Method>>,
     /// Its settings with every default filled in.
     pub resolve: fn(toml::Table) -> Result<toml::Table>,
-    /// Param values on sites of these shapes.
-    pub count: fn(&toml::Table, &[Site]) -> Result<u64>,
+    /// Trainable values on a model of this shape.
+    pub count: fn(&toml::Table, ModelShape<'_>) -> Result<u64>,
     /// The same as a formula, per site: `r·(in + out)`.
     pub count_formula: &'static str,
     /// What can be done with it.
     pub capabilities: Capabilities,
     /// How it is written for PEFT, if PEFT knows it.
     pub peft: Option<PeftFormat>,
+}
+
+/// What counting needs to know of a model.
+#[derive(Clone, Copy, Debug)]
+pub struct ModelShape<'a> {
+    /// The adapted sites.
+    pub sites: &'a [Site],
+    /// Values of the whole base.
+    pub base_parameters: u64,
 }
 
 /// A publication.

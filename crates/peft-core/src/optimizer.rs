@@ -122,6 +122,11 @@ impl AdamW {
         &self.config
     }
 
+    /// Changes the learning rate of roles without a rate of their own.
+    pub fn set_lr(&mut self, lr: f64) {
+        self.config.lr = lr;
+    }
+
     /// Moves every tensor of `store` that has a gradient; `lr_factor` is the schedule's.
     pub fn step(&mut self, store: &ParamStore, gradients: &Gradients, lr_factor: f64) -> StepReport {
         let _guard = tch::no_grad_guard();

@@ -26,12 +26,13 @@ impl Parameter {
         &self.name
     }
 
-    /// The value in force.
-    pub fn value(&self) -> &Tensor {
-        match &self.active {
+    /// The value in force, in the kind of the base.
+    pub fn value(&self) -> Tensor {
+        let value = match &self.active {
             Active::One(name) => self.tuned.get(name).unwrap_or(&self.frozen),
             Active::None => &self.frozen,
-        }
+        };
+        value.to_kind(self.frozen.kind())
     }
 
     /// The value of the base model.

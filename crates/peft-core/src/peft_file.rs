@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use crate::tensor_file::{self, Metadata};
-use crate::{Attachment, Error, Modules, ParamStore, Result, StateDict, Targets};
+use crate::{Attachment, Error, Modules, ParamStore, Result, Role, StateDict, Targets};
 
 const CONFIG: &str = "adapter_config.json";
 const TENSORS: &str = "adapter_model.safetensors";
@@ -249,5 +249,19 @@ fn target_modules(attachment: &Attachment, linears: &[&str]) -> Vec<String> {
         last.into_iter().map(str::to_owned).collect()
     } else {
         adapted.into_iter().map(str::to_owned).collect()
+    }
+}
+
+/// The role of a tensor by its name in PEFT files.
+pub fn role_of(name: &str) -> Option<Role> {
+    let last = name.trim_end_matches(".weight").rsplit('.').next()?;
+    match last {
+        "lora_embedding_A" | "lora_embedding_B" => Some(Role::Embedding),
+        "lora_A" => Some(Role::Down),
+        "lora_B" => Some(Role::Up),
+        "lora_magnitude_vector" => Some(Role::Magnitude),
+        "lora_E" | "vera_lambda_b" | "vera_lambda_d" => Some(Role::Diagonal),
+        "miss_block" | "bone_block" => Some(Role::Block),
+        _ => None,
     }
 }

@@ -115,17 +115,18 @@ impl AdaptedLinear {
 
     /// `x [.., in] -> [.., out]` through the active adapter.
     pub fn forward(&self, x: &Tensor, mode: Mode) -> Tensor {
+        let bias = self.bias_value();
         if let Some(merged) = &self.merged {
-            return merged.linear(x, self.bias_value());
+            return merged.linear(x, bias.as_ref());
         }
-        let base = Base { weight: &*self.frozen, bias: self.bias_value() };
+        let base = Base { weight: &*self.frozen, bias: bias.as_ref() };
         let carried = match &self.active {
             Active::One(name) => self.adapters.get(name),
             Active::None => None,
         };
         match (carried, &self.probe) {
             (Some(carried), None) => carried.adapter.forward(x, base, mode),
-            (Some(carried), Some(probe)) => probed(x, probe, &*carried.adapter, self.bias_value(), mode),
+            (Some(carried), Some(probe)) => probed(x, probe, &*carried.adapter, bias.as_ref(), mode),
             (None, _) => self.bare(x, base),
         }
     }
@@ -142,7 +143,7 @@ impl AdaptedLinear {
         }
     }
 
-    fn bias_value(&self) -> Option<&Tensor> {
+    fn bias_value(&self) -> Option<Tensor> {
         self.bias.as_ref().map(Parameter::value)
     }
 

@@ -2,7 +2,7 @@
 
 use tch::{Kind, Tensor};
 
-use peft_core::{Active, Adaptable, Gradients, MethodInfo, Mode, Storage};
+use peft_core::{Active, Adaptable, Gradients, MethodInfo, Mode, ModelShape, Storage};
 
 use crate::{Tolerance, Trained, assert_close};
 
@@ -154,8 +154,10 @@ impl Bench<'_> {
     }
 
     fn trainable_count_is_the_stated_one(&self) {
-        let run = self.run(0, 0);
-        let stated = (self.info.count)(self.settings, run.attachment.sites()).unwrap();
+        let mut run = self.run(0, 0);
+        let base_parameters = run.toy.base_bits().iter().map(|(_, t)| t.numel() as u64).sum();
+        let shape = ModelShape { sites: run.attachment.sites(), base_parameters };
+        let stated = (self.info.count)(self.settings, shape).unwrap();
         let counted = run.attachment.store().count_trainable();
         assert_eq!(counted, stated, "{}", self.what(&format!("count is {}", self.info.count_formula)));
     }
