@@ -2,7 +2,7 @@ use tch::Tensor;
 
 use peft_core::{
     Attached, Continuation, Error, Method, MethodInfo, ModelShape, Need, Param, Params, PeftFormat, Phase,
-    PhaseContext, Place, Result, Site, StateDict, parse_settings, resolve_settings, tensor_file,
+    PhaseContext, Place, Purpose, Result, Site, StateDict, parse_settings, resolve_settings, tensor_file,
 };
 
 use crate::dense::Factors;
@@ -92,9 +92,11 @@ impl Method for LoriS {
         Ok(())
     }
 
-    fn begin(&mut self, sites: &[Site], _shared: &mut Params<'_>) -> Result<()> {
+    fn begin(&mut self, sites: &[Site], shared: &mut Params<'_>) -> Result<()> {
         self.factors.ranks.check(sites)?;
-        self.masks = self.known_masks(sites)?;
+        if shared.purpose() == Purpose::Train {
+            self.masks = self.known_masks(sites)?;
+        }
         Ok(())
     }
 

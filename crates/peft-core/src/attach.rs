@@ -2,7 +2,8 @@ use tch::{Device, Tensor};
 
 use crate::{
     Active, AdamWConfig, Adaptable, Adapter, Attached, Base, Candidate, Gradients, Method, Mode, ParamStore,
-    Params, Part, Phase, PhaseContext, Place, Result, Role, Roles, Seeds, Site, Step, Storage, Targets,
+    Params, Part, Phase, PhaseContext, Place, Purpose, Result, Role, Roles, Seeds, Site, StateDict, Step,
+    Storage, Targets,
 };
 
 /// A method attached to a model: its tensors, its state, and the sites it adapts.
@@ -30,10 +31,47 @@ impl Attachment {
         storage: &dyn Storage,
         seeds: &Seeds,
     ) -> Result<Self> {
+        Self::with_purpose(Purpose::Train, model, name, method, targets, storage, seeds)
+    }
+
+    /// Attaches `method` as a place for `tensors` and fills it with them; `origin` names them in errors.
+    ///
+    /// # Errors
+    /// As [`Self::new`], and [`crate::Error::StateDict`] for tensors that do not match exactly. The model carries
+    /// nothing then.
+    pub fn load(
+        model: &mut dyn Adaptable,
+        name: &str,
+        method: Box<dyn Method>,
+        targets: &Targets,
+        storage: &dyn Storage,
+        (tensors, origin): (&StateDict, &str),
+    ) -> Result<Self> {
+        let seeds = Seeds::new(0);
+        let mut attachment =
+            Self::with_purpose(Purpose::Load, model, name, method, targets, storage, &seeds)?;
+        match attachment.store.load_adapter(tensors, origin) {
+            Ok(()) => Ok(attachment),
+            Err(error) => {
+                attachment.detach(model);
+                Err(error)
+            }
+        }
+    }
+
+    fn with_purpose(
+        purpose: Purpose,
+        model: &mut dyn Adaptable,
+        name: &str,
+        method: Box<dyn Method>,
+        targets: &Targets,
+        storage: &dyn Storage,
+        seeds: &Seeds,
+    ) -> Result<Self> {
         let mut attachment = Self {
             name: name.to_owned(),
             method,
-            store: ParamStore::default(),
+            store: ParamStore::new(purpose),
             sites: Vec::new(),
             seeds: seeds.clone(),
             fingerprint: String::new(),

@@ -43,7 +43,7 @@ pub use method::{
 };
 pub use optimizer::{AdamW, AdamWConfig, Clip, StepReport};
 pub use parameter::Parameter;
-pub use params::{Entry, Kept, Param, ParamId, ParamStore, Params, Saved};
+pub use params::{Entry, Kept, Param, ParamId, ParamStore, Params, Purpose, Saved};
 pub use pattern::Patterned;
 pub use phase::{Continuation, Phase};
 pub use role::{Role, Roles};

@@ -116,14 +116,30 @@ impl Entry {
     }
 }
 
+/// What an adapter is attached for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Purpose {
+    /// To be trained: its start matters.
+    #[default]
+    Train,
+    /// To be overwritten by a file at once: only names and shapes matter, so nothing costly needs computing.
+    Load,
+}
+
 /// All tensors of one adapter, in the order of registration.
 #[derive(Debug, Default)]
 pub struct ParamStore {
     entries: Vec<Entry>,
     by_name: BTreeMap<String, usize>,
+    purpose: Purpose,
 }
 
 impl ParamStore {
+    /// An empty store.
+    pub fn new(purpose: Purpose) -> Self {
+        Self { purpose, ..Self::default() }
+    }
+
     /// The entries, in order.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
@@ -318,6 +334,11 @@ impl<'a> Params<'a> {
     /// The sub-tree of this site.
     pub fn seeds(&self) -> &Seeds {
         &self.seeds
+    }
+
+    /// What the adapter is attached for.
+    pub fn purpose(&self) -> Purpose {
+        self.store.purpose
     }
 
     /// Where tensors live.
