@@ -1,0 +1,155 @@
+//! Task files: the provided ones hold, and mistakes are answered with place and remedy.
+
+use tasks::{Amount, Data, PROVIDED, Source, Targets, Task, TaskConfig, mini::PretrainData, provided};
+
+fn nlu() -> &'static str {
+    PROVIDED.iter().find(|(name, _)| *name == "nlu").unwrap().1
+}
+
+/// The error of a provided file with one text replaced, and its hint.
+fn broken(name: &str, from: &str, to: &str) -> String {
+    let text = PROVIDED.iter().find(|(known, _)| *known == name).unwrap().1;
+    assert!(text.contains(from), "`{from}` is not in {name}");
+    let error = TaskConfig::parse(&text.replacen(from, to, 1), "t.toml").unwrap_err();
+    format!("{error} | {}", error.hint().unwrap_or_default())
+}
+
+fn line(name: &str, needle: &str) -> usize {
+    let text = PROVIDED.iter().find(|(known, _)| *known == name).unwrap().1;
+    text.lines().position(|line| line.contains(needle)).unwrap() + 1
+}
+
+#[test]
+fn every_provided_file_parses_under_its_name_and_survives_writing() {
+    for (name, text) in PROVIDED {
+        let config = TaskConfig::parse(text, name).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(config.name, *name);
+        assert_eq!(TaskConfig::parse(&config.to_toml(), name).unwrap(), config);
+    }
+}
+
+#[test]
+fn a_typo_is_answered_with_line_and_nearest_name() {
+    let at = line("nlu", "batch_size");
+    let error = broken("nlu", "batch_size", "batchsize");
+    assert!(
+        error.starts_with(&format!("`t.toml` line {at}: unknown field `batchsize`, expected")),
+        "{error}"
+    );
+    assert!(error.ends_with("| did you mean `batch_size`?"), "{error}");
+
+    let at = line("nlu", "reverse = 20");
+    let error = broken("nlu", "reverse = 20", "revers = 20");
+    assert!(error.starts_with(&format!("`t.toml` line {at}: unknown field `revers`")), "{error}");
+    assert!(error.ends_with("did you mean `reverse`?"), "{error}");
+
+    let error = broken("nlu", "first_word", "frist_word");
+    assert!(error.ends_with("did you mean `first_word`?"), "{error}");
+    let error = broken("code", "step_limit", "steplimit");
+    assert!(error.contains(&format!("line {}", line("code", "step_limit"))), "{error}");
+    assert!(error.ends_with("did you mean `step_limit`?"), "{error}");
+    let error = broken("gsm8k", "hashed_of_train", "hash_of_train");
+    assert!(error.ends_with("did you mean `hashed_of_train`?"), "{error}");
+}
+
+#[test]
+fn contradictions_are_answered_with_their_line() {
+    let cases = [
+        ("nlu", "{question} ?", "{qestion} ?", "template", "no field `qestion`", "did you mean `question`?"),
+        (
+            "nlu",
+            "answer = \"answer\"",
+            "answer = \"anwser\"",
+            "engine =",
+            "no field `anwser`",
+            "did you mean `answer`?",
+        ),
+        ("nlu", "\"accuracy\"", "\"acuracy\"", "metrics", "no metric `acuracy`", "did you mean `accuracy`?"),
+        ("nlu", "version = 1", "version = 2", "metrics", "computed in version 1, not in version 2", ""),
+        ("nlu", "test = 20", "test = 30", "split_percent", "sums to 110, not to 100", ""),
+        ("math", "boxes = 30", "boxes = 130", "boxes = ", "`boxes = 130` is no percentage", ""),
+        ("safety", "test = 1000", "test = 1001", "items", "must be even", ""),
+        ("gsm8k", "epochs = 3", "epochs = 3\nsteps = 3", "epochs", "exactly one of `steps` and `epochs`", ""),
+        ("gsm8k", "warmup = 0.03", "warmup = 1.5", "warmup", "fraction of the run", ""),
+        ("gsm8k", "'#### (-?[0-9.,]+)'", "'#### (-?[0-9.,]+'", "answer_rules", "unclosed group", ""),
+        (
+            "gsm8k",
+            "from = \"answer\"",
+            "from = \"anser\"",
+            "rewrite",
+            "no field is called",
+            "did you mean `answer`?",
+        ),
+    ];
+    for (name, from, to, place, reason, hint) in cases {
+        let error = broken(name, from, to);
+        assert!(error.contains(reason), "{error}");
+        assert!(error.starts_with(&format!("`t.toml` line {}: ", line(name, place))), "{place}: {error}");
+        assert!(error.ends_with(&format!("| {hint}")), "{error}");
+    }
+}
+
+#[test]
+fn an_unknown_task_is_answered_with_the_nearest() {
+    let error = provided("maths").unwrap_err();
+    assert_eq!(error.hint().unwrap(), "did you mean `math`?");
+    assert_eq!(
+        provided("poetry").unwrap_err().hint().unwrap(),
+        "known: nlu, math, code, safety, gsm8k, gsm8k-lori, viggo"
+    );
+}
+
+#[test]
+fn overrides_replace_and_are_checked() {
+    let config = TaskConfig::parse(nlu(), "nlu.toml").unwrap();
+    let other = config
+        .with(
+            &[("training.steps", "30"), ("training.warmup", "0.1"), ("training.model", "some/dir")],
+            "--set",
+        )
+        .unwrap();
+    assert_eq!(other.training.steps, Some(30));
+    assert_eq!(other.training.warmup, Amount::Fraction(0.1));
+    assert_eq!(other.training.model, "some/dir");
+    let names = config.with(&[("training.targets", "[\"q_proj\", \"v_proj\"]")], "--set").unwrap();
+    assert_eq!(names.training.targets, Targets::Names(vec!["q_proj".into(), "v_proj".into()]));
+
+    let error = config.with(&[("training.stesp", "30")], "--set").unwrap_err();
+    assert!(error.to_string().starts_with("`--set`: unknown field `stesp`"), "{error}");
+    assert_eq!(error.hint().unwrap(), "did you mean `steps`?");
+    let error = config.with(&[("name.first", "1")], "--set").unwrap_err();
+    assert_eq!(error.to_string(), "`--set`: `name.first`: what holds `first` is no table");
+}
+
+#[test]
+fn a_files_task_without_a_folder_says_what_to_do() {
+    let error = Task::load(provided("gsm8k").unwrap(), None).unwrap_err();
+    assert_eq!(error.to_string(), "task `gsm8k` reads files and no data folder was given");
+    assert_eq!(error.hint().unwrap(), "name the folder with `--data DIR`");
+}
+
+#[test]
+fn sources_are_words() {
+    assert_eq!(provided("nlu").unwrap().data.source(), "builtin:nlu");
+    let Data::Files(files) = provided("gsm8k").unwrap().data else { panic!("gsm8k reads files") };
+    assert_eq!(files.splits.validation, Source::HashedOfTrain(500));
+}
+
+#[test]
+fn amounts_are_steps_or_fractions() {
+    assert_eq!(Amount::Steps(7).steps(100), 7);
+    assert_eq!(Amount::Fraction(0.25).steps(30), 8);
+    assert_eq!(Amount::Fraction(1.0).steps(30), 30);
+}
+
+#[test]
+fn pretraining_files_have_lines_too() {
+    let text = tasks::PRETRAIN_MINI;
+    let at = text.lines().position(|line| line.starts_with("stories")).unwrap() + 1;
+    let error = PretrainData::parse(&text.replacen("stories", "storys", 1), "p.toml").unwrap_err();
+    assert!(
+        error.to_string().starts_with(&format!("`p.toml` line {at}: unknown variant `storys`")),
+        "{error}"
+    );
+    assert_eq!(error.hint().unwrap(), "did you mean `stories`?");
+}
