@@ -11,6 +11,7 @@ mod rescore;
 mod run;
 mod store;
 
+pub mod stats;
 
 pub use error::{Error, Result};
 pub use metric::{Aggregate, Better, Metric, MetricValue, Scale};
