@@ -16,6 +16,7 @@ mod store;
 mod summary;
 
 pub mod stats;
+pub mod table;
 
 pub use entry::{Basis, Entry, Pooled, Replication, entries};
 pub use error::{Error, Result};
