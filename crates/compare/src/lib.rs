@@ -15,6 +15,7 @@ mod run;
 mod store;
 mod summary;
 
+pub mod hf;
 pub mod stats;
 pub mod table;
 
