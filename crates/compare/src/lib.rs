@@ -1,0 +1,33 @@
+#![doc = include_str!("../README.md")]
+
+mod comparable;
+mod entry;
+mod error;
+mod metric;
+mod migrate;
+mod name;
+mod outcome;
+mod parts;
+mod ranking;
+mod record;
+mod rescore;
+mod run;
+mod store;
+mod summary;
+
+pub mod hf;
+pub mod stats;
+pub mod table;
+
+pub use entry::{Basis, Entry, Pooled, Replication, entries};
+pub use error::{Error, Result};
+pub use metric::{Aggregate, Better, Metric, MetricValue, Scale};
+pub use migrate::{SCHEMA, parse};
+pub use outcome::{Outcome, OutcomesFile, Split};
+pub use parts::{Curves, DataSplit, Environment, Git, Memory, Model, Parameters, PhaseRecord, Point, Total};
+pub use ranking::{Comparison, Ranked, Ranking, rank, rank_all};
+pub use record::{BASE, RunRecord, Status, run_id};
+pub use rescore::rescore;
+pub use run::{Evidence, LeftOut, Run, Selection, latest};
+pub use store::{Store, load};
+pub use summary::{Summary, SummaryRow, summarize};
