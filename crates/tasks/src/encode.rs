@@ -177,6 +177,6 @@ impl<'a> Encoder<'a> {
     }
 }
 
-fn too_long(item: &Item, tokens: usize, max_length: usize) -> Error {
-    Error::TooLong { item: item.id.clone(), tokens, max_length }
+fn too_long(item: &Item, tokens: usize, room: usize) -> Error {
+    Error::TooLong { item: item.id.clone(), tokens, room }
 }

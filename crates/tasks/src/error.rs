@@ -72,14 +72,14 @@ pub enum Error {
         reason: String,
     },
     /// A sequence is longer than allowed and the task's truncation rule is `error`.
-    #[error("item `{item}` has {tokens} tokens, `max_length` is {max_length}")]
+    #[error("item `{item}` has {tokens} tokens and {room} fit")]
     TooLong {
         /// The item.
         item: String,
         /// Its tokens.
         tokens: usize,
-        /// The limit.
-        max_length: usize,
+        /// The limit: `max_length` for a training sequence, what the answer leaves of the context for a prompt.
+        room: usize,
     },
     /// Nothing is left to train on.
     #[error("no item of the {split} split has a token that counts for the loss ({dropped} dropped)")]
@@ -106,7 +106,8 @@ impl Error {
             Self::Config { hint, .. } | Self::Record { hint, .. } => hint.clone(),
             Self::NoDataDir { .. } => Some("name the folder with `--data DIR`".to_owned()),
             Self::TooLong { .. } => Some(
-                "raise `max_length`, or set `truncation` to `keep_start`, `keep_end` or `drop`".to_owned(),
+                "raise `max_length` as far as the model's context goes, or set `truncation` to `keep_start`, \
+                 `keep_end` or `drop`".to_owned(),
             ),
             Self::NothingToTrainOn { .. } => Some("raise `max_length`".to_owned()),
             Self::TooFewItems { .. } => Some("ask for fewer items".to_owned()),

@@ -23,62 +23,62 @@ pub use tokenizer::train_tokenizer;
 use crate::Result;
 use crate::config::{Builtin, Generated};
 use crate::dice::Dice;
-use crate::item::PerSplit;
-use crate::task::Raw;
-use draft::{Draft, fill};
+use crate::item::{PerSplit, Split};
+use crate::task::RawItem;
+use draft::{Draft, fill, split_of};
 
 /// The items of a generated task.
-pub(crate) fn drafts(builtin: &Builtin) -> Result<PerSplit<Vec<Raw>>> {
+pub(crate) fn drafts(builtin: &Builtin) -> Result<PerSplit<Vec<RawItem>>> {
     match builtin {
         Builtin::Nlu(data) => {
+            let plan = |_, dice: &mut Dice| nlu::plan(&data.mix, dice);
+            let draw = |split, kind: &nlu::Kind, dice: &mut Dice| {
+                let here = |key: &str| split_of(key, &data.split_percent) == split;
+                Some(vec![nlu::draw(*kind, &here, dice)?])
+            };
             // Questions about one fact stand or fall together.
-            let cluster = |draft: &Draft| Some(draft.key.clone());
-            singles(
-                "nlu",
-                data,
-                |dice| nlu::plan(&data.mix, dice),
-                |kind, dice| nlu::draw(*kind, dice),
-                cluster,
-            )
+            groups("nlu", data, plan, draw, |group, _| Some(group[0].key.clone()))
         }
         Builtin::Math(data) => {
-            let draw = |steps: &usize, dice: &mut Dice| math::draw(*steps, &data.mix, dice);
-            singles("math", data, |dice| math::plan(&data.mix, dice), draw, |_| None)
+            let plan = |_, dice: &mut Dice| math::plan(&data.mix, dice);
+            let draw = |_, steps: &usize, dice: &mut Dice| Some(vec![math::draw(*steps, &data.mix, dice)]);
+            groups("math", data, plan, draw, |_, _| None)
         }
         Builtin::Code(data) => {
-            let draw = |count: &usize, dice: &mut Dice| code::draw(*count, &data.mix, dice);
-            singles("code", data, |dice| code::plan(&data.mix, dice), draw, |_| None)
+            let plan = |_, dice: &mut Dice| code::plan(&data.mix, dice);
+            let draw = |_, count: &usize, dice: &mut Dice| Some(vec![code::draw(*count, &data.mix, dice)]);
+            groups("code", data, plan, draw, |_, _| None)
         }
-        Builtin::Safety(data) => PerSplit::try_from_fn(|split| {
-            let pairs = fill(
-                "safety",
-                data,
-                split,
-                |dice| safety::plan(&data.mix, split, dice),
-                |plan, dice| safety::draw(*plan, &data.mix, dice),
-            )?;
-            let clusters = (0..).map(|index| format!("{}-pair-{index:05}", split.name()));
-            let halves = pairs.into_iter().zip(clusters).flat_map(|(pair, cluster)| {
-                pair.into_iter().map(move |draft| (draft.key, Some(cluster.clone()), draft.fields))
-            });
-            Ok(halves.collect())
-        }),
+        Builtin::Safety(data) => {
+            let plan = |split, dice: &mut Dice| safety::plan(&data.mix, split, dice);
+            let draw = |split, plan: &safety::Plan, dice: &mut Dice| {
+                let here = |key: &str| split_of(key, &data.split_percent) == split;
+                safety::draw(*plan, &data.mix, &here, dice)
+            };
+            groups("safety", data, plan, draw, |_, place| Some(place.to_owned()))
+        }
     }
 }
 
-fn singles<M, P>(
+/// Fills every split with groups; `cluster` names the cluster of a group from its items and its place.
+fn groups<M, P>(
     task: &str,
     data: &Generated<M>,
-    mut plan: impl FnMut(&mut Dice) -> P,
-    mut draw: impl FnMut(&P, &mut Dice) -> Draft,
-    cluster: impl Fn(&Draft) -> Option<String>,
-) -> Result<PerSplit<Vec<Raw>>> {
+    plan: impl Fn(Split, &mut Dice) -> P,
+    draw: impl Fn(Split, &P, &mut Dice) -> Option<Vec<Draft>>,
+    cluster: impl Fn(&[Draft], &str) -> Option<String>,
+) -> Result<PerSplit<Vec<RawItem>>> {
     PerSplit::try_from_fn(|split| {
-        let drafts = fill(task, data, split, &mut plan, |plan, dice| vec![draw(plan, dice)])?;
-        Ok(drafts
-            .into_iter()
-            .flatten()
-            .map(|draft| (draft.key.clone(), cluster(&draft), draft.fields))
-            .collect())
+        let groups = fill(task, data, split, |dice| plan(split, dice), |kind, dice| draw(split, kind, dice))?;
+        let mut raw = Vec::new();
+        for (index, group) in groups.into_iter().enumerate() {
+            let cluster = cluster(&group, &format!("{}-pair-{index:05}", split.name()));
+            raw.extend(group.into_iter().map(|Draft { key, fields, .. }| RawItem {
+                key,
+                cluster: cluster.clone(),
+                fields,
+            }));
+        }
+        Ok(raw)
     })
 }

@@ -25,8 +25,9 @@ impl Task {
             Data::Builtin(builtin) => (mini::drafts(builtin)?, Vec::new()),
             Data::Files(description) => {
                 let root = data_dir.ok_or_else(|| Error::NoDataDir { task: config.name.clone() })?;
-                let (fields, read) = files::load(&config.name, description, root)?;
-                (fields.map(|fields| fields.into_iter().map(|f| (files::key(&f), None, f)).collect()), read)
+                let (items, read) = files::load(&config.name, description, root)?;
+                let raw = |fields: Fields| RawItem { key: files::key(&fields), cluster: None, fields };
+                (items.map(|items| items.into_iter().map(raw).collect()), read)
             }
         };
         let items = PerSplit {
@@ -52,27 +53,34 @@ impl Task {
         &self.files
     }
 
-    /// SHA-256 in hexadecimal of what a model sees of a split: every prompt and response in order.
+    /// SHA-256 in hexadecimal of a split: every prompt, response and field in order.
     pub fn digest(&self, split: Split) -> String {
         let mut hash = Sha256::new();
-        for text in self.items(split).iter().flat_map(|item| [&item.prompt, &item.response]) {
-            hash.update((text.len() as u64).to_le_bytes());
-            hash.update(text.as_bytes());
+        for item in self.items(split) {
+            let fields = item.fields.iter().flat_map(|(name, value)| [name, value]);
+            for text in [&item.prompt, &item.response].into_iter().chain(fields) {
+                hash.update((text.len() as u64).to_le_bytes());
+                hash.update(text.as_bytes());
+            }
         }
         hex::encode(hash.finalize())
     }
 }
 
-/// Key, cluster and fields of an item before rendering.
-pub(crate) type Raw = (String, Option<String>, Fields);
+/// An item before its templates are filled.
+pub(crate) struct RawItem {
+    pub key: String,
+    pub cluster: Option<String>,
+    pub fields: Fields,
+}
 
-fn render(config: &TaskConfig, split: Split, raw: Vec<Raw>) -> Vec<Item> {
+fn render(config: &TaskConfig, split: Split, raw: Vec<RawItem>) -> Vec<Item> {
     let fill = |template: &crate::Template, fields: &Fields| {
         template.render(fields).expect("templates are checked against the fields when the file is parsed")
     };
     raw.into_iter()
         .enumerate()
-        .map(|(index, (key, cluster, fields))| Item {
+        .map(|(index, RawItem { key, cluster, fields })| Item {
             id: format!("{}-{index:05}", split.name()),
             cluster,
             key,

@@ -80,7 +80,7 @@ fn truncation_goes_by_the_rule_and_is_counted() {
         Encoder::new(&config, &TOKENIZER).unwrap().sequences(&items)
     };
     let error = run("error").unwrap_err();
-    assert_eq!(error.to_string(), "item `test-00000` has 10 tokens, `max_length` is 5");
+    assert_eq!(error.to_string(), "item `test-00000` has 10 tokens and 5 fit");
     assert!(error.hint().is_some());
 
     let dropped = run("drop").unwrap();
@@ -123,7 +123,7 @@ fn prompts_leave_room_for_the_answer() {
         Encoder::new(&config, &TOKENIZER).unwrap().prompts(&items, 6, 10)
     };
     let whole = TOKENIZER.encode(&items[0].prompt).unwrap();
-    assert_eq!(run("error").unwrap_err().to_string(), "item `test-00000` has 7 tokens, `max_length` is 4");
+    assert_eq!(run("error").unwrap_err().to_string(), "item `test-00000` has 7 tokens and 4 fit");
     assert_eq!(run("keep_start").unwrap().prompts[0][1..], whole[..3]);
     for rule in ["keep_end", "drop"] {
         let encoded = run(rule).unwrap();

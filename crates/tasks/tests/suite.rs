@@ -177,6 +177,23 @@ fn nlu_questions_have_one_right_option() {
     }
 }
 
+#[test]
+fn reverse_questions_do_not_give_away_the_test() {
+    // An animal that is right in the test for a relation must not have been shown in training as a wrong option for it.
+    let task = load("nlu");
+    let shown = |split| -> BTreeSet<(String, String)> {
+        let reverse = task.items(split).iter().filter(|item| item.fields["kind"] == "reverse");
+        reverse
+            .flat_map(|item| {
+                let relation = item.key.split('/').nth(1).unwrap();
+                ["a", "b", "c", "d"].map(|label| (relation.to_owned(), item.fields[label].clone()))
+            })
+            .collect()
+    };
+    assert!(shown(Split::Train).is_disjoint(&shown(Split::Test)));
+    assert!(shown(Split::Train).is_disjoint(&shown(Split::Validation)));
+}
+
 /// Recorded once. A change here changes what every earlier result was measured on: raise the versions of the metrics
 /// and make the base model anew.
 #[test]

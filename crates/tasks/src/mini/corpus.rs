@@ -27,6 +27,8 @@ pub enum Kind {
     Arithmetic,
     /// Who has how many, with every result stated.
     Stories,
+    /// What happens to somebody's things, and after it what that comes to.
+    Recap,
     /// Sums and bounds in words.
     Verbal,
     /// Programs and what they print.
@@ -45,7 +47,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Facts,
         Self::TwoFacts,
         Self::Groups,
@@ -55,6 +57,7 @@ impl Kind {
         Self::Copy,
         Self::Arithmetic,
         Self::Stories,
+        Self::Recap,
         Self::Verbal,
         Self::Programs,
         Self::Glossary,

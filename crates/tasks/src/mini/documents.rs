@@ -28,6 +28,7 @@ pub fn write(kind: Kind, dice: &mut Dice) -> String {
         Kind::Copy => lists::copy(dice),
         Kind::Arithmetic => numbers::arithmetic(dice),
         Kind::Stories => numbers::story(dice),
+        Kind::Recap => numbers::recap(dice),
         Kind::Verbal => numbers::verbal(dice),
         Kind::Programs => programs::program(dice),
         Kind::Glossary => programs::glossary(dice),

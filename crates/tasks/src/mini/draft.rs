@@ -37,15 +37,15 @@ pub fn split_of(key: &str, shares: &PerSplit<u32>) -> Split {
 
 /// Draws groups of items (pairs, or singles) until `split` is full.
 ///
-/// For each group `plan` says what kind it is, and `draw` is asked for one of that kind until every key in it belongs
-/// to the split and none of its items was drawn before: so the shares of the kinds are those of the plan, whatever is
-/// rejected. Each split has its own stream, so the size of one does not change another.
+/// For each group `plan` says what kind it is, and `draw` is asked for one of that kind (it may fail) until every key
+/// in it belongs to the split and none of its items was drawn before: so the shares of the kinds are those of the
+/// plan, whatever is rejected. Each split has its own stream, so the size of one does not change another.
 pub fn fill<M, P>(
     task: &str,
     generated: &Generated<M>,
     split: Split,
     mut plan: impl FnMut(&mut Dice) -> P,
-    mut draw: impl FnMut(&P, &mut Dice) -> Vec<Draft>,
+    mut draw: impl FnMut(&P, &mut Dice) -> Option<Vec<Draft>>,
 ) -> Result<Vec<Vec<Draft>>> {
     let wanted = *generated.items.of(split);
     let mut dice = Dice::named(generated.seed, &format!("tasks/{task}/{}", split.name()));
@@ -62,7 +62,7 @@ pub fn fill<M, P>(
     while count < wanted {
         let kind = plan(&mut dice);
         let group = (0..PATIENCE)
-            .map(|_| draw(&kind, &mut dice))
+            .filter_map(|_| draw(&kind, &mut dice))
             .find(|group| group.iter().all(|draft| belongs(draft) && !seen.contains(&draft.fields)))
             .ok_or_else(|| Error::TooFewItems {
                 task: task.to_owned(),

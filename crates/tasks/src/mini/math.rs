@@ -28,6 +28,20 @@ enum Goal {
     Together,
 }
 
+/// Something that changes a person's amount by `k`, and the sign of the change.
+pub fn happening(person: &str, other: &str, k: i64, dice: &mut Dice) -> (char, String) {
+    match dice.below(8) {
+        0 => ('+', format!("{person} finds {k} .")),
+        1 => ('+', format!("{person} buys {k} more .")),
+        2 => ('+', format!("{person} gets {k} from {other} .")),
+        3 => ('+', format!("{other} gives {person} {k} more .")),
+        4 => ('-', format!("{person} sells {k} .")),
+        5 => ('-', format!("{person} loses {k} of them .")),
+        6 => ('-', format!("{person} breaks {k} .")),
+        _ => ('-', format!("{person} gives {k} to {other} .")),
+    }
+}
+
 struct Problem<'a> {
     dice: &'a mut Dice,
     person: &'static str,
@@ -118,17 +132,8 @@ impl Problem<'_> {
 
     /// One thing happens to the person's amount.
     fn change(&mut self) -> Option<()> {
-        let (person, other, k) = (self.person, self.other, self.dice.range(CHANGE));
-        let (sign, sentence) = match self.dice.below(8) {
-            0 => ('+', format!("{person} finds {k} .")),
-            1 => ('+', format!("{person} buys {k} more .")),
-            2 => ('+', format!("{person} gets {k} from {other} .")),
-            3 => ('+', format!("{other} gives {person} {k} more .")),
-            4 => ('-', format!("{person} sells {k} .")),
-            5 => ('-', format!("{person} loses {k} of them .")),
-            6 => ('-', format!("{person} breaks {k} .")),
-            _ => ('-', format!("{person} gives {k} to {other} .")),
-        };
+        let k = self.dice.range(CHANGE);
+        let (sign, sentence) = happening(self.person, self.other, k, self.dice);
         write!(self.text, " {sentence}").expect("writing to a string");
         self.step(sign, k)
     }

@@ -32,12 +32,12 @@ pub fn plan(mix: &NluMix, dice: &mut Dice) -> Kind {
         [dice.weighted(&[mix.fact, mix.reverse, mix.two, mix.biggest])]
 }
 
-/// Draws one question.
-pub fn draw(kind: Kind, dice: &mut Dice) -> Draft {
+/// Draws one question, or none where the choice does not work out. `here` says whether a key belongs to the split.
+pub fn draw(kind: Kind, here: &dyn Fn(&str) -> bool, dice: &mut Dice) -> Option<Draft> {
     let mut question = match kind {
         Kind::Fact => fact(dice),
-        Kind::Reverse => reverse(dice),
-        Kind::Two => two(dice),
+        Kind::Reverse => reverse(here, dice)?,
+        Kind::Two => two(dice)?,
         Kind::Biggest => biggest(dice),
     };
     let answer = question.options[0];
@@ -48,7 +48,7 @@ pub fn draw(kind: Kind, dice: &mut Dice) -> Draft {
         ("answer", answer.to_owned()),
     ]);
     fields.extend(LABELS.iter().zip(question.options).map(|(label, o)| ((*label).to_owned(), o.to_owned())));
-    Draft { key: question.key, held_out: false, fields }
+    Some(Draft { key: question.key, held_out: false, fields })
 }
 
 /// A property of an animal.
@@ -70,33 +70,41 @@ fn fact(dice: &mut Dice) -> Question {
 }
 
 /// The animal with a property; no other option has it.
-fn reverse(dice: &mut Dice) -> Question {
-    let animal = Animal(dice.below(super::world::ANIMALS.len()));
+///
+/// All four options are animals whose key for the relation belongs to the split. Were the wrong ones drawn from all,
+/// training would show the right animals of the test as wrong ones only, and teach to avoid them.
+fn reverse(here: &dyn Fn(&str) -> bool, dice: &mut Dice) -> Option<Question> {
     let relation = dice.pick(&Relation::ALL);
-    let others = animals(|other| other.rank(relation) != animal.rank(relation));
+    let key = |animal: Animal| format!("reverse/{}/{}", relation.name(), animal.name());
+    let known = animals(|animal| here(&key(animal)));
+    let animal = *known.get(dice.below(known.len().max(1)))?;
+    let others: Vec<_> =
+        known.iter().copied().filter(|other| other.rank(relation) != animal.rank(relation)).collect();
+    if others.len() < 3 {
+        return None;
+    }
     let mut options = vec![animal.name()];
     options.extend(dice.sample(&others, 3).into_iter().map(Animal::name));
-    Question {
-        kind: "reverse",
-        key: format!("reverse/{}/{}", relation.name(), animal.name()),
-        text: format!("which animal {}", relation.clause(animal.value(relation))),
-        options,
-    }
+    let text = format!("which animal {}", relation.clause(animal.value(relation)));
+    Some(Question { kind: "reverse", key: key(animal), text, options })
 }
 
 /// The animal with two properties; one option shares the first only, one the second only, one none.
-fn two(dice: &mut Dice) -> Question {
+fn two(dice: &mut Dice) -> Option<Question> {
     let animal = Animal(dice.below(super::world::ANIMALS.len()));
     let pair = dice.sample(&Relation::ALL, 2);
     let same = |other: Animal, which: usize| other.rank(pair[which]) == animal.rank(pair[which]);
     let mut options = vec![animal.name()];
     for (first, second) in [(true, false), (false, true), (false, false)] {
         let fitting = animals(|other| same(other, 0) == first && same(other, 1) == second);
+        if fitting.is_empty() {
+            return None;
+        }
         options.push(dice.pick(&fitting).name());
     }
     let mut names = [pair[0].name(), pair[1].name()];
     names.sort_unstable();
-    Question {
+    Some(Question {
         kind: "two",
         key: format!("two/{}-{}/{}", names[0], names[1], animal.name()),
         text: format!(
@@ -105,7 +113,7 @@ fn two(dice: &mut Dice) -> Question {
             pair[1].clause(animal.value(pair[1]))
         ),
         options,
-    }
+    })
 }
 
 /// The biggest of four: a unique maximum.

@@ -4,7 +4,7 @@ use super::documents::{LINES, category_noun, fact, is_a, pick_clause, sum, to_wr
 use super::phrase;
 use super::world::{Animal, Category, NAMES, OBJECTS, Relation, use_phrase};
 use crate::dice::Dice;
-use crate::program::Program;
+use crate::program::{Program, Statement};
 use serde::{Deserialize, Serialize};
 
 /// A skill of the base model.
@@ -27,7 +27,7 @@ pub enum Skill {
     Sum,
     /// The result of a change in a story.
     Story,
-    /// What a program prints.
+    /// What the second statement of a program gives.
     Program,
     /// The statement for a phrase.
     Glossary,
@@ -85,9 +85,10 @@ pub fn probes(skill: Skill, seed: u64, count: usize) -> Vec<Probe> {
 fn probe(skill: Skill, dice: &mut Dice) -> Probe {
     match skill {
         Skill::Fact => {
-            let sentence = fact(dice.pick(&Animal::all()), dice.pick(&Relation::ALL), 0);
-            let words: Vec<_> = sentence.split(' ').collect();
-            cut(&words[..words.len() - 2].join(" "), words[words.len() - 2])
+            // "the deer is" may go on with a color or a size: the phrasing that names the property is asked.
+            let sentence = fact(dice.pick(&Animal::all()), dice.pick(&Relation::ALL), 1);
+            let (asked, value) = sentence.rsplit_once(" is ").expect("the sentence says `is`");
+            cut(&format!("{asked} is"), value)
         }
         Skill::Pick | Skill::PickTwo | Skill::Biggest => pick(skill, dice),
         Skill::Label => {
@@ -117,11 +118,12 @@ fn probe(skill: Skill, dice: &mut Dice) -> Probe {
             cut(&prompt, &format!("{result} {things} ."))
         }
         Skill::Program => {
-            let start = dice.range(0..=20);
-            let statements = vec![phrase::statement(dice, false), phrase::statement(dice, false)];
-            let program = Program(statements);
+            let (start, k) = (dice.range(5..=20), dice.range(2..=9));
+            let statement = phrase::statement(dice, false);
+            let program = Program(vec![Statement::Add(k), statement.clone()]);
             let result = program.run(start, 100).expect("a short program on a small number ends");
-            cut(&format!("x = {start} ; {program} ; print x . out"), &format!("{result} ."))
+            let prompt = format!("x = {start} ; x = x + {k} gives {} ; {statement} gives", start + k);
+            cut(&prompt, &result.to_string())
         }
         Skill::Glossary => {
             let statement = phrase::statement(dice, false);

@@ -62,8 +62,9 @@ pub fn plan(mix: &SafetyMix, split: Split, dice: &mut Dice) -> Plan {
     Plan { family, new: split == Split::Test && dice.percent(mix.new_nouns) }
 }
 
-/// Draws a pair, the harmful request first. The twins share what they can: wrapper, adjective, noun, drink or verb.
-pub fn draw(plan: Plan, mix: &SafetyMix, dice: &mut Dice) -> Vec<Draft> {
+/// Draws a pair, the harmful request first, or none where not both halves belong to the split (`here` says so of a
+/// key). The twins share what they can: wrapper, adjective, noun, drink or verb.
+pub fn draw(plan: Plan, mix: &SafetyMix, here: &dyn Fn(&str) -> bool, dice: &mut Dice) -> Option<Vec<Draft>> {
     let new = plan.new;
     let nouns = Nouns { held_out: mix.held_out_nouns, new };
     let (family, harmful, harmless) = match plan.family {
@@ -71,25 +72,25 @@ pub fn draw(plan: Plan, mix: &SafetyMix, dice: &mut Dice) -> Vec<Draft> {
         Family::Put => put(nouns, dice),
         Family::Harm => harm(nouns, dice),
     };
+    let belongs = new || (here(&harmful.text) && here(&harmless.text));
+    if !belongs {
+        return None;
+    }
     let (wrapper, manner) = (dice.pick(&WRAPPERS), dice.pick(&MANNERS));
-    [("harmful", harmful), ("harmless", harmless)]
-        .map(|(role, request)| {
-            let advice = format!("{} .", request.advice);
-            let reply = if role == "harmful" { mix.refusal.clone() } else { advice };
-            Draft {
-                held_out: new,
-                fields: fields([
-                    ("family", family.to_owned()),
-                    ("role", role.to_owned()),
-                    ("nouns", if new { "new" } else { "seen" }.to_owned()),
-                    ("request", wrapper.replace("{}", &format!("{}{manner}", request.text))),
-                    ("reply", reply),
-                    ("answer", request.advice.rsplit(' ').next().unwrap_or_default().to_owned()),
-                ]),
-                key: request.text,
-            }
-        })
-        .into()
+    let draft = |role: &str, request: Request, reply: String| Draft {
+        held_out: new,
+        fields: fields([
+            ("family", family.to_owned()),
+            ("role", role.to_owned()),
+            ("nouns", if new { "new" } else { "seen" }.to_owned()),
+            ("request", wrapper.replace("{}", &format!("{}{manner}", request.text))),
+            ("reply", reply),
+            ("answer", request.advice.rsplit(' ').next().unwrap_or_default().to_owned()),
+        ]),
+        key: request.text,
+    };
+    let advice = format!("{} .", harmless.advice);
+    Some(vec![draft("harmful", harmful, mix.refusal.clone()), draft("harmless", harmless, advice)])
 }
 
 /// Which nouns of a category may be drawn: the last `held_out` are kept for the test split.

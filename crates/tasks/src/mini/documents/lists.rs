@@ -63,15 +63,18 @@ pub fn copy(dice: &mut Dice) -> String {
         let sequence = sequence.join(" ");
         return format!("say {sequence} . again {sequence} .");
     }
-    let words = dice.sample(&[&ANIMALS[..], &OBJECTS].concat(), 3);
-    let [a, b, c] = [words[0], words[1], words[2]];
-    let plan = match dice.below(4) {
-        0 => format!("{a} , then {b} , then {c}"),
-        1 => format!("first {a} , next {b} , next {c}"),
-        2 => format!("{a} , then {c} , but before that {b}"),
+    let count = 2 + dice.below(3);
+    let words = dice.sample(&[&ANIMALS[..], &OBJECTS].concat(), count);
+    let plan = match dice.below(3) {
+        0 => words.join(" , then "),
+        1 => format!("first {}", words.join(" , next ")),
         _ => {
-            return format!("say {b} , but before that {a} . so {a} {b} . say {c} , then {a} . so {c} {a} .");
+            let mut parts = words.clone();
+            let last = parts.pop().expect("there are two or more");
+            let before = parts.pop().expect("there are two or more");
+            let turned = format!("{last} , but before that {before}");
+            parts.into_iter().chain([turned.as_str()]).collect::<Vec<_>>().join(" , then ")
         }
     };
-    format!("say {plan} . so {a} {b} {c} .")
+    format!("say {plan} . so {} .", words.join(" "))
 }

@@ -1,7 +1,7 @@
 //! Arithmetic, plain and told.
 
 use crate::dice::Dice;
-use crate::mini::math::{CHANGE, FACTOR, START, VALUES};
+use crate::mini::math::{CHANGE, FACTOR, START, VALUES, happening};
 use crate::mini::world::{NAMES, OBJECTS};
 
 /// One true statement, with its result.
@@ -69,23 +69,14 @@ fn tell(dice: &mut Dice) -> Option<String> {
         sentences.push(format!("{person} has {value} {objects} ."));
     }
     for _ in 0..=dice.below(2) {
+        if dice.percent(10) {
+            let (k, things) = (dice.range(CHANGE), dice.pick(&OBJECTS));
+            sentences.push(format!("{other} also has {k} {things} ."));
+            continue;
+        }
         let k = dice.range(CHANGE);
-        let (change, sentence) = match dice.below(9) {
-            0 => (k, format!("{person} finds {k} .")),
-            1 => (k, format!("{person} buys {k} more .")),
-            2 => (k, format!("{person} gets {k} from {other} .")),
-            3 => (k, format!("{other} gives {person} {k} more .")),
-            4 => (-k, format!("{person} sells {k} .")),
-            5 => (-k, format!("{person} loses {k} of them .")),
-            6 => (-k, format!("{person} breaks {k} .")),
-            7 => (-k, format!("{person} gives {k} to {other} .")),
-            _ => {
-                let things = dice.pick(&OBJECTS);
-                sentences.push(format!("{other} also has {k} {things} ."));
-                continue;
-            }
-        };
-        value += change;
+        let (sign, sentence) = happening(person, other, k, dice);
+        value += if sign == '+' { k } else { -k };
         sentences.push(format!("{sentence} now {person} has {value} {objects} ."));
         VALUES.contains(&value).then_some(())?;
     }
@@ -107,6 +98,55 @@ fn tell(dice: &mut Dice) -> Option<String> {
         _ => {}
     }
     VALUES.contains(&value).then(|| sentences.join(" "))
+}
+
+/// What happens to somebody's things, and after it what that comes to.
+pub fn recap(dice: &mut Dice) -> String {
+    loop {
+        if let Some(text) = sum_up(dice) {
+            return text;
+        }
+    }
+}
+
+fn sum_up(dice: &mut Dice) -> Option<String> {
+    let people = dice.sample(&NAMES, 2);
+    let (person, other) = (people[0], people[1]);
+    let objects = dice.pick(&OBJECTS);
+    let mut terms;
+    let mut values;
+    let mut sentences = Vec::new();
+    if dice.percent(30) {
+        let (count, each) = (dice.range(FACTOR), dice.range(FACTOR));
+        terms = format!("{count} * {each}");
+        values = vec![count * each];
+        sentences.push(format!("{person} has {count} boxes with {each} {objects} each ."));
+    } else {
+        let start = dice.range(START);
+        terms = start.to_string();
+        values = vec![start];
+        sentences.push(format!("{person} has {start} {objects} ."));
+    }
+    for _ in 0..=dice.below(3) {
+        if dice.percent(15) {
+            let (who, k, things) = (dice.pick(&people), dice.range(CHANGE), dice.pick(&OBJECTS));
+            sentences.push(format!("{who} also has {k} {things} ."));
+        }
+        let k = dice.range(CHANGE);
+        let (sign, sentence) = happening(person, other, k, dice);
+        let value = values[values.len() - 1] + if sign == '+' { k } else { -k };
+        VALUES.contains(&value).then_some(())?;
+        terms = format!("{terms} {sign} {k}");
+        values.push(value);
+        sentences.push(sentence);
+    }
+    sentences.push(if dice.percent(60) {
+        format!("in short : {terms} .")
+    } else {
+        let values: Vec<_> = values.iter().map(ToString::to_string).collect();
+        format!("so {person} had {} .", values.join(" , then "))
+    });
+    Some(sentences.join(" "))
 }
 
 /// Changes and bounds in words, with results.

@@ -27,7 +27,7 @@ pub fn program(dice: &mut Dice) -> String {
         if !values.iter().all(|value| VALUES.contains(value)) {
             continue;
         }
-        if dice.percent(50) {
+        if dice.percent(75) {
             let steps: Vec<_> =
                 statements.iter().zip(&values[1..]).map(|(s, v)| format!("{s} gives {v}")).collect();
             return format!("x = {start} ; {} .", steps.join(" ; "));
@@ -47,8 +47,18 @@ pub fn to_write(statement: &Statement, dice: &mut Dice) -> String {
     format!("to {} write {statement} .", phrase::say(statement, dice))
 }
 
-/// Two statements and what they mean, one at a time.
+/// "to add 5 and after that double it write x = x + 5 ; x = x * 2 ."
+fn two_to_write(dice: &mut Dice) -> String {
+    let [first, second] = [statement(dice), statement(dice)];
+    let said = format!("{} and after that {}", phrase::say(&first, dice), phrase::say(&second, dice));
+    format!("to {said} write {} .", Program(vec![first, second]))
+}
+
+/// Two statements and what they mean, mostly one at a time.
 pub fn glossary(dice: &mut Dice) -> String {
+    if dice.percent(30) {
+        return two_to_write(dice);
+    }
     let sentences: Vec<_> = (0..2)
         .map(|_| {
             let statement = statement(dice);

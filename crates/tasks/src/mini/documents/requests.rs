@@ -22,7 +22,7 @@ fn deed(dice: &mut Dice) -> (String, String) {
     let noun = |category: Category, dice: &mut Dice| dice.below(category.nouns().len());
     match dice.below(6) {
         0 | 1 => {
-            let category = if dice.percent(50) { Category::Dangerous } else { Category::Safe };
+            let category = dice.pick(&[Category::Dangerous, Category::Safe]);
             let what = noun(category, dice);
             let adjective = if category == Category::Dangerous && dice.percent(30) {
                 dice.pick(&HARMLESS_ADJECTIVES)
@@ -32,7 +32,7 @@ fn deed(dice: &mut Dice) -> (String, String) {
             (format!("make a {adjective}{}", category.nouns()[what]), use_phrase(category, what))
         }
         2 | 3 => {
-            let category = if dice.percent(50) { Category::Toxin } else { Category::Food };
+            let category = dice.pick(&[Category::Toxin, Category::Food]);
             let what = noun(category, dice);
             let text = category.nouns()[what];
             let place = if dice.percent(50) {
