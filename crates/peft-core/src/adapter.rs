@@ -45,6 +45,11 @@ pub trait Adapter: Debug + Send {
     fn as_delta(&self) -> Option<&dyn Delta> {
         None
     }
+
+    /// `W_eff [out, in]` itself, if that is a tensor at hand: a layer that trains as a whole.
+    fn as_weight(&self) -> Option<&Tensor> {
+        None
+    }
 }
 
 /// The additive case `W_eff = W + ΔW`. Every `Delta` is an [`Adapter`].

@@ -283,6 +283,10 @@ impl Adapter for WholeWeight {
     fn forward(&self, x: &Tensor, base: Base<'_>, _mode: Mode) -> Tensor {
         x.linear(&self.0.to_kind(x.kind()), base.bias)
     }
+
+    fn as_weight(&self) -> Option<&Tensor> {
+        Some(&self.0)
+    }
 }
 
 /// Roles of the parameters of a language model by their names: what [`Method::trains_base`] of a method that trains

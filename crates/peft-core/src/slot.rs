@@ -161,6 +161,23 @@ impl AdaptedLinear {
         }
     }
 
+    /// The weight `[out, in]` if [`Self::forward`] is nothing but `x·Wᵀ + b` with a tensor at hand: no adapter in
+    /// force, a merged one, or a weight that trains as a whole. A fused loss multiplies with it directly.
+    pub fn plain_weight(&self) -> Option<Tensor> {
+        if let Some(merged) = &self.merged {
+            return merged.as_dense().map(Tensor::shallow_clone);
+        }
+        let carried = match &self.active {
+            Active::One(name) => self.adapters.get(name),
+            Active::None => None,
+        };
+        match carried {
+            Some(carried) => carried.adapter.as_weight().map(Tensor::shallow_clone),
+            None if self.adapters.values().any(|carried| carried.anchor.is_some()) => None,
+            None => self.frozen.as_dense().map(Tensor::shallow_clone),
+        }
+    }
+
     /// Replaces the forward pass by one product with `W_eff`, rounded once to the kind of the base.
     pub fn merge(&mut self) {
         let kind = self.frozen.kind();

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
@@ -19,9 +20,26 @@ pub type Metadata = BTreeMap<String, String>;
 #[derive(Debug)]
 pub struct TensorFile {
     path: PathBuf,
-    map: Mmap,
+    bytes: Bytes,
     metadata: Metadata,
     names: Vec<String>,
+}
+
+#[derive(Debug)]
+enum Bytes {
+    Mapped(Mmap),
+    Embedded(&'static [u8]),
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Mapped(map) => map,
+            Self::Embedded(bytes) => bytes,
+        }
+    }
 }
 
 impl TensorFile {
@@ -35,14 +53,26 @@ impl TensorFile {
         // with any other way of reading.
         #[allow(unsafe_code)]
         let map = unsafe { Mmap::map(&file) }.map_err(|source| Error::io(path, source))?;
+        Self::new(path, Bytes::Mapped(map))
+    }
+
+    /// A file that is part of the program; `path` names it in errors.
+    ///
+    /// # Errors
+    /// [`Error::Format`] as [`Self::open`].
+    pub fn embedded(path: &Path, bytes: &'static [u8]) -> Result<Self> {
+        Self::new(path, Bytes::Embedded(bytes))
+    }
+
+    fn new(path: &Path, bytes: Bytes) -> Result<Self> {
         let bad =
-            |error: safetensors::SafeTensorError| Error::format(path, not_safetensors(&error, map.len()));
-        let (_, header) = SafeTensors::read_metadata(&map).map_err(bad)?;
+            |error: safetensors::SafeTensorError| Error::format(path, not_safetensors(&error, bytes.len()));
+        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(bad)?;
         let metadata = header.metadata().clone().unwrap_or_default().into_iter().collect();
         let mut names: Vec<String> =
-            SafeTensors::deserialize(&map).map_err(bad)?.names().into_iter().map(str::to_owned).collect();
+            SafeTensors::deserialize(&bytes).map_err(bad)?.names().into_iter().map(str::to_owned).collect();
         names.sort();
-        Ok(Self { path: path.to_owned(), map, metadata, names })
+        Ok(Self { path: path.to_owned(), bytes, metadata, names })
     }
 
     /// The file.
@@ -65,7 +95,7 @@ impl TensorFile {
     /// # Errors
     /// [`Error::StateDict`] if there is none, [`Error::Format`] for a kind that libtorch lacks.
     pub fn tensor(&self, name: &str) -> Result<Tensor> {
-        let all = SafeTensors::deserialize(&self.map).map_err(|e| Error::format(&self.path, e))?;
+        let all = SafeTensors::deserialize(&self.bytes).map_err(|e| Error::format(&self.path, e))?;
         let view = all.tensor(name).map_err(|_| Error::StateDict {
             origin: self.path.display().to_string(),
             missing: vec![name.to_owned()],

@@ -1,0 +1,107 @@
+//! Keys and values of the tokens generated so far.
+
+use tch::{Device, Kind, Tensor};
+
+use crate::attention::AttentionConfig;
+use crate::config::DecoderConfig;
+use crate::rotary::Rotary;
+use crate::sequence::{Sequence, Visible, hidden_where};
+
+/// Keys and values of one layer, allocated once for all tokens to come.
+#[derive(Debug)]
+pub(crate) struct LayerCache {
+    keys: Tensor,   // [B, kv_heads, capacity, d]
+    values: Tensor, // the same
+    length: i64,
+}
+
+impl LayerCache {
+    pub(crate) fn new(
+        rows: i64,
+        capacity: i64,
+        config: &AttentionConfig,
+        kind: Kind,
+        device: Device,
+    ) -> Self {
+        let empty = || Tensor::empty([rows, config.kv_heads, capacity, config.head_dim], (kind, device));
+        Self { keys: empty(), values: empty(), length: 0 }
+    }
+
+    /// Adds `k`, `v [B, kv_heads, T, d]` and returns all there are.
+    pub(crate) fn extend(&mut self, k: &Tensor, v: &Tensor) -> (Tensor, Tensor) {
+        let count = k.size()[2];
+        let add = |store: &Tensor, new: &Tensor| {
+            store.narrow(2, self.length, count).copy_(new);
+            store.narrow(2, 0, self.length + count)
+        };
+        let all = (add(&self.keys, k), add(&self.values, v));
+        self.length += count;
+        all
+    }
+
+    /// Keeps only `rows`, in that order.
+    pub(crate) fn keep(&mut self, rows: &Tensor) {
+        self.keys = self.keys.index_select(0, rows);
+        self.values = self.values.index_select(0, rows);
+    }
+}
+
+/// Keys and values of all layers, and where the rows' padding is.
+#[derive(Debug)]
+pub(crate) struct KvCache {
+    layers: Vec<LayerCache>,
+    length: i64,
+    /// `[B, capacity]`, true where no token is; `None` if there is no padding.
+    absent: Option<Tensor>,
+    /// Tokens of padding before each row, `[B, 1]`.
+    padding: Option<Tensor>,
+}
+
+impl KvCache {
+    /// For `capacity` tokens, the first of which come as `mask [B, T]` says (1 at tokens, padding before them).
+    pub(crate) fn new(config: &DecoderConfig, mask: &Tensor, capacity: i64, kind: Kind, device: Device) -> Self {
+        let (rows, prompt) = (mask.size()[0], mask.size()[1]);
+        let layer = |_| LayerCache::new(rows, capacity, &config.attention, kind, device);
+        let absent = mask.to_device(device).eq(0);
+        let padded = absent.any().int64_value(&[]) != 0;
+        let later = Tensor::zeros([rows, capacity - prompt], (Kind::Bool, device));
+        Self {
+            layers: (0..config.layers).map(layer).collect(),
+            length: 0,
+            padding: padded.then(|| absent.sum_dim_intlist(1, true, Kind::Int64)),
+            absent: padded.then(|| Tensor::cat(&[&absent, &later], 1)),
+        }
+    }
+
+    pub(crate) fn layers(&mut self) -> impl Iterator<Item = &mut LayerCache> {
+        self.layers.iter_mut()
+    }
+
+    /// Positions and visibility of the next `count` tokens of every row, and counts them in.
+    pub(crate) fn sequence(&mut self, count: i64, rotary: &Rotary, kind: Kind) -> Sequence {
+        let (start, end) = (self.length, self.length + count);
+        self.length = end;
+        let (Some(absent), Some(padding)) = (&self.absent, &self.padding) else {
+            let visible = if count == 1 { Visible::All } else { Visible::Causal };
+            return Sequence { rotation: rotary.range(start, count), visible };
+        };
+        let device = absent.device();
+        let index = Tensor::arange_start(start, end, (Kind::Int64, device)).unsqueeze(0);
+        let rotation = rotary.at(&(index - padding).clamp_min(0));
+        let keys = Tensor::arange(end, (Kind::Int64, device));
+        let queries = Tensor::arange_start(start, end, (Kind::Int64, device)).unsqueeze(1);
+        let absent = absent.narrow(1, 0, end).unsqueeze(1); // [B, 1, keys]
+        let hidden = absent.logical_and(&keys.ne_tensor(&queries)).logical_or(&keys.gt_tensor(&queries));
+        Sequence { rotation, visible: Visible::Masked(hidden_where(&hidden.unsqueeze(1), kind)) }
+    }
+
+    /// Keeps only `rows`, in that order.
+    pub(crate) fn keep(&mut self, rows: &Tensor) {
+        for layer in &mut self.layers {
+            layer.keep(rows);
+        }
+        for tensor in [&mut self.absent, &mut self.padding].into_iter().flatten() {
+            *tensor = tensor.index_select(0, rows);
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Weights from safetensors files, single or in shards.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use peft_core::tensor_file::TensorFile;
+use peft_core::{Error, Result};
+use serde_json::{Map, Value};
+use tch::{Device, Kind, Tensor};
+
+use crate::decoder::Decoder;
+use crate::files::ModelFiles;
+use crate::weights::{Init, Outline, Weights};
+use crate::{ModelConfig, files};
+
+const WHOLE: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+const PICKLE: [&str; 2] = ["pytorch_model.bin", "pytorch_model.bin.index.json"];
+
+/// Ends of the names of tensors that a file may hold in excess: tables that are computed here.
+const HARMLESS: [&str; 1] = ["rotary_emb.inv_freq"];
+
+/// The tensors of a model on disk. They are mapped, and copied one by one as they are asked for.
+#[derive(Debug)]
+struct Checkpoint {
+    origin: String,
+    shards: Vec<TensorFile>,
+    shard_of: BTreeMap<String, usize>,
+    kind: Kind,
+    device: Device,
+    read: BTreeSet<String>,
+    missing: Vec<String>,
+    mismatched: Vec<String>,
+    failure: Option<Error>,
+}
+
+impl Decoder {
+    /// The model in `files`, with tensors of `kind` (what the config says where `None`) on `device`.
+    ///
+    /// # Errors
+    /// For a config that is not understood, a file that is missing or truncated, and, naming all of them, tensors
+    /// that are missing, unexpected or of another shape.
+    pub fn load(files: &ModelFiles, kind: Option<Kind>, device: Device) -> Result<Self> {
+        let config = ModelConfig::load(files)?;
+        let kind = kind.unwrap_or(config.kind());
+        let mut checkpoint = Checkpoint::open(files, kind, device)?;
+        let model = Self::new(&config, &mut checkpoint, kind, device);
+        checkpoint.finish()?;
+        Ok(model)
+    }
+}
+
+impl ModelConfig {
+    /// The config in `files`.
+    ///
+    /// # Errors
+    /// If there is none, or as [`ModelConfig::parse`].
+    pub fn load(files: &ModelFiles) -> Result<Self> {
+        const NAME: &str = "config.json";
+        Self::parse(files.find_json(NAME)?.ok_or_else(|| files.absent(NAME))?)
+    }
+}
+
+impl Checkpoint {
+    fn open(files: &files::ModelFiles, kind: Kind, device: Device) -> Result<Self> {
+        let (shards, shard_of) = match files.find_json(INDEX)? {
+            Some(index) => open_shards(files, &index)?,
+            None => {
+                let whole = open_whole(files)?;
+                let names = whole.names().iter().map(|name| (name.clone(), 0)).collect();
+                (vec![whole], names)
+            }
+        };
+        let origin = match &shards[..] {
+            [whole] => whole.path().display().to_string(),
+            _ => files.place(INDEX).display().to_string(),
+        };
+        Ok(Self {
+            origin,
+            shards,
+            shard_of,
+            kind,
+            device,
+            read: BTreeSet::new(),
+            missing: Vec::new(),
+            mismatched: Vec::new(),
+            failure: None,
+        })
+    }
+
+    /// Whether everything fitted.
+    fn finish(self) -> Result<()> {
+        if let Some(failure) = self.failure {
+            return Err(failure);
+        }
+        let unread = self.shard_of.into_keys().filter(|name| !self.read.contains(name));
+        let unexpected: Vec<String> =
+            unread.filter(|name| !HARMLESS.iter().any(|end| name.ends_with(end))).collect();
+        if self.missing.is_empty() && unexpected.is_empty() && self.mismatched.is_empty() {
+            return Ok(());
+        }
+        let Self { origin, missing, mismatched, .. } = self;
+        Err(Error::StateDict { origin, missing, unexpected, mismatched })
+    }
+}
+
+fn open_whole(files: &ModelFiles) -> Result<TensorFile> {
+    let opened = files.tensors(WHOLE);
+    if let Err(Error::Io { source, .. }) = &opened
+        && source.kind() == std::io::ErrorKind::NotFound
+        && let Some(pickle) = PICKLE.into_iter().find(|name| matches!(files.find(name), Ok(Some(_))))
+    {
+        let reason = format!("{} is wanted: a pickle can run any program when it is read", files.place(WHOLE).display());
+        return Err(Error::Unsupported { what: files.place(pickle).display().to_string(), reason });
+    }
+    opened
+}
+
+/// `index` holds `weight_map`: tensor name to file name.
+fn open_shards(
+    files: &ModelFiles,
+    index: &Map<String, Value>,
+) -> Result<(Vec<TensorFile>, BTreeMap<String, usize>)> {
+    let bad = |reason: &str| Error::format(files.place(INDEX), reason);
+    let map = index.get("weight_map").and_then(Value::as_object).ok_or_else(|| bad("no `weight_map`"))?;
+    let mut names = BTreeMap::new();
+    for (tensor, file) in map {
+        names.insert(tensor, file.as_str().ok_or_else(|| bad("`weight_map` must name files"))?);
+    }
+    let distinct: BTreeSet<&str> = names.values().copied().collect();
+    let shards: Vec<TensorFile> = distinct.iter().map(|file| files.tensors(file)).collect::<Result<_>>()?;
+    let mut shard_of = BTreeMap::new();
+    for (i, shard) in shards.iter().enumerate() {
+        shard_of.extend(shard.names().iter().map(|name| (name.clone(), i)));
+    }
+    match names.keys().find(|name| !shard_of.contains_key(**name)) {
+        Some(name) => Err(bad(&format!("`{name}` is not in `{}`", names[name]))),
+        None => Ok((shards, shard_of)),
+    }
+}
+
+impl Weights for Checkpoint {
+    fn tensor(&mut self, name: &str, shape: &[i64], init: Init) -> Tensor {
+        self.read.insert(name.to_owned());
+        let read = self.shard_of.get(name).map(|&shard| self.shards[shard].tensor(name));
+        match read {
+            Some(Ok(tensor)) if tensor.size() == shape => {
+                return tensor.to_kind(self.kind).to_device(self.device);
+            }
+            Some(Ok(tensor)) => {
+                self.refuse(name, &format!("expected shape {shape:?}, found {:?}", tensor.size()));
+            }
+            Some(Err(error)) => self.failure = self.failure.take().or(Some(error)),
+            None => self.missing.push(name.to_owned()),
+        }
+        // The model will not be used; this stands in for the tensor until everything that is wrong is known.
+        Outline.tensor(name, shape, init)
+    }
+
+    fn holds(&self, name: &str) -> bool {
+        self.shard_of.contains_key(name)
+    }
+
+    fn refuse(&mut self, name: &str, reason: &str) {
+        self.mismatched.push(format!("{name}: {reason}"));
+    }
+}

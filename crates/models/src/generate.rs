@@ -1,0 +1,248 @@
+//! Continuing prompts.
+
+use std::ops::ControlFlow;
+
+use peft_core::{Error, Result};
+use rand_chacha::ChaCha8Rng;
+use tch::{Kind, Tensor};
+
+use crate::cache::KvCache;
+use crate::decoder::Decoder;
+use crate::sampling::Sampling;
+use crate::tokenizer::{TextStream, Tokenizer};
+
+/// How to continue.
+#[derive(Clone, Debug)]
+pub struct Generation {
+    /// Tokens after which a row ends in any case.
+    pub max_new_tokens: usize,
+    /// How a token is chosen.
+    pub sampling: Sampling,
+    /// A row ends with any of these tokens.
+    pub end_tokens: Vec<i64>,
+    /// A row ends when its text contains any of these; needs a tokenizer.
+    pub stop_strings: Vec<String>,
+    /// Prompts that are continued together. The result does not depend on it, up to rounding.
+    pub batch_size: usize,
+}
+
+/// Why a row ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finish {
+    /// With an end token, the last of its tokens.
+    EndToken,
+    /// With a stop string.
+    StopString,
+    /// At `max_new_tokens`.
+    Length,
+    /// Because the watcher broke off.
+    Interrupted,
+}
+
+/// A continuation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Completion {
+    /// New tokens.
+    pub tokens: Vec<i64>,
+    /// Their text without special tokens, up to the stop string; empty without a tokenizer.
+    pub text: String,
+    /// Why it ended.
+    pub finish: Finish,
+}
+
+/// A token just chosen.
+#[derive(Debug)]
+pub struct NewToken<'a> {
+    /// Number of the prompt.
+    pub prompt: usize,
+    /// The token.
+    pub token: i64,
+    /// What it was chosen from, `[V]`.
+    pub logits: &'a Tensor,
+}
+
+/// Sees tokens as they are chosen; `Break` ends the generation, with [`Finish::Interrupted`] for all that is left.
+pub type Watch<'a> = &'a mut dyn FnMut(&NewToken<'_>) -> ControlFlow<()>;
+
+impl Decoder {
+    /// Continues `prompts`; `watch` sees every token as it is chosen, and may break off.
+    ///
+    /// Rows of a batch are padded on the left; each is what it would be alone. A row that has ended leaves its
+    /// batch. Merge an adapter first: the products with its factors would be repeated for every token.
+    ///
+    /// # Errors
+    /// If a prompt is empty or leaves too little room in the context, a setting is out of range, or stop strings are
+    /// given without a tokenizer.
+    pub fn generate(
+        &self,
+        prompts: &[Vec<i64>],
+        settings: &Generation,
+        tokenizer: Option<&Tokenizer>,
+        watch: Watch<'_>,
+    ) -> Result<Vec<Completion>> {
+        self.check(prompts, settings, tokenizer)?;
+        // Prompts of similar length together, the longest first.
+        let mut order: Vec<usize> = (0..prompts.len()).collect();
+        order.sort_by_key(|&index| std::cmp::Reverse(prompts[index].len()));
+        let mut all: Vec<Completion> = prompts.iter().map(|_| Completion::not_begun()).collect();
+        tch::no_grad(|| {
+            for batch in order.chunks(settings.batch_size) {
+                let rows = batch.iter().map(|&index| Row::new(index, settings, tokenizer)).collect();
+                let (ended, flow) = self.continue_batch(prompts, rows, settings, watch)?;
+                for (row, finish) in ended {
+                    let prompt = row.prompt;
+                    all[prompt] = row.complete(finish, tokenizer)?;
+                }
+                if flow.is_break() {
+                    break;
+                }
+            }
+            Ok(all)
+        })
+    }
+
+    fn check(&self, prompts: &[Vec<i64>], settings: &Generation, tokenizer: Option<&Tokenizer>) -> Result<()> {
+        settings.sampling.check()?;
+        if settings.max_new_tokens == 0 || settings.batch_size == 0 {
+            let (name, value) = if settings.batch_size == 0 { ("batch_size", 0) } else { ("max_new_tokens", 0) };
+            return Err(Error::config(name, value, "must be at least 1"));
+        }
+        if !settings.stop_strings.is_empty() && tokenizer.is_none() {
+            let value = format!("{:?}", settings.stop_strings);
+            return Err(Error::config("stop_strings", value, "the model has no tokenizer to find them with"));
+        }
+        for (index, prompt) in prompts.iter().enumerate() {
+            if prompt.is_empty() {
+                return Err(Error::config(format!("prompt {index}"), "[]", "must have at least one token"));
+            }
+            let room = self.context() - prompt.len() as i64;
+            if (settings.max_new_tokens as i64) > room {
+                let reason = format!(
+                    "prompt {index} has {} tokens, which leaves room for {} in the context of {}",
+                    prompt.len(),
+                    room.max(0),
+                    self.context(),
+                );
+                return Err(Error::config("max_new_tokens", settings.max_new_tokens, reason));
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs rows until each has ended.
+    fn continue_batch<'a>(
+        &self,
+        prompts: &[Vec<i64>],
+        mut rows: Vec<Row<'a>>,
+        settings: &Generation,
+        watch: Watch<'_>,
+    ) -> Result<(Vec<(Row<'a>, Finish)>, ControlFlow<()>)> {
+        let (mut ids, mask) = left_padded(rows.iter().map(|row| &prompts[row.prompt][..]));
+        let capacity = ids.size()[1] + settings.max_new_tokens as i64;
+        let mut cache = KvCache::new(self.config().decoder(), &mask, capacity, self.kind(), self.device());
+        let mut ended = Vec::new();
+        loop {
+            let logits = self.advance(&ids, &mut cache)?;
+            let mut streams: Vec<_> = rows.iter_mut().map(|row| &mut row.stream).collect();
+            let tokens = settings.sampling.choose(&logits, &mut streams);
+            let mut flow = ControlFlow::Continue(());
+            let (mut going_on, mut kept, mut next) = (Vec::new(), Vec::new(), Vec::new());
+            for (i, (mut row, token)) in rows.into_iter().zip(tokens).enumerate() {
+                let new = NewToken { prompt: row.prompt, token, logits: &logits.get(i as i64) };
+                flow = if flow.is_break() { flow } else { watch(&new) };
+                match row.push(token, settings)? {
+                    Some(finish) => ended.push((row, finish)),
+                    None => {
+                        going_on.push(row);
+                        kept.push(i as i64);
+                        next.push(token);
+                    }
+                }
+            }
+            rows = going_on;
+            if flow.is_break() {
+                ended.extend(rows.into_iter().map(|row| (row, Finish::Interrupted)));
+                return Ok((ended, flow));
+            }
+            if rows.is_empty() {
+                return Ok((ended, flow));
+            }
+            if (kept.len() as i64) < logits.size()[0] {
+                cache.keep(&Tensor::from_slice(&kept).to_device(self.device()));
+            }
+            ids = Tensor::from_slice(&next).unsqueeze(1);
+        }
+    }
+}
+
+impl Completion {
+    fn not_begun() -> Self {
+        Self { tokens: Vec::new(), text: String::new(), finish: Finish::Interrupted }
+    }
+}
+
+/// One prompt on its way.
+struct Row<'a> {
+    prompt: usize,
+    tokens: Vec<i64>,
+    stream: Option<ChaCha8Rng>,
+    /// The text so far, where stop strings are looked for.
+    text: Option<(TextStream<'a>, String)>,
+    /// Where the stop string begins.
+    cut: Option<usize>,
+}
+
+impl<'a> Row<'a> {
+    fn new(prompt: usize, settings: &Generation, tokenizer: Option<&'a Tokenizer>) -> Self {
+        let tokenizer = tokenizer.filter(|_| !settings.stop_strings.is_empty());
+        Self {
+            prompt,
+            tokens: Vec::new(),
+            stream: settings.sampling.stream(prompt),
+            text: tokenizer.map(|tokenizer| (tokenizer.stream(), String::new())),
+            cut: None,
+        }
+    }
+
+    /// Adds `token`; tells whether the row ends with it.
+    fn push(&mut self, token: i64, settings: &Generation) -> Result<Option<Finish>> {
+        self.tokens.push(token);
+        if settings.end_tokens.contains(&token) {
+            return Ok(Some(Finish::EndToken));
+        }
+        if let Some((stream, text)) = &mut self.text {
+            text.push_str(&stream.push(token)?);
+            self.cut = settings.stop_strings.iter().filter_map(|stop| text.find(stop)).min();
+            if self.cut.is_some() {
+                return Ok(Some(Finish::StopString));
+            }
+        }
+        Ok((self.tokens.len() == settings.max_new_tokens).then_some(Finish::Length))
+    }
+
+    fn complete(self, finish: Finish, tokenizer: Option<&Tokenizer>) -> Result<Completion> {
+        let text = match (self.text, self.cut, tokenizer) {
+            (Some((_, mut text)), Some(cut), _) => {
+                text.truncate(cut);
+                text
+            }
+            (_, _, Some(tokenizer)) => tokenizer.decode(&self.tokens)?,
+            (_, _, None) => String::new(),
+        };
+        Ok(Completion { tokens: self.tokens, text, finish })
+    }
+}
+
+/// Ids and mask `[B, T]` of rows filled up before their first token.
+fn left_padded<'a>(rows: impl Iterator<Item = &'a [i64]> + Clone) -> (Tensor, Tensor) {
+    let longest = rows.clone().map(<[i64]>::len).max().unwrap_or(0);
+    let mut ids = Vec::new();
+    let mut mask = Vec::new();
+    for row in rows {
+        let padding = longest - row.len();
+        ids.extend(std::iter::repeat_n(0, padding).chain(row.iter().copied()));
+        mask.extend(std::iter::repeat_n(0i64, padding).chain(row.iter().map(|_| 1)));
+    }
+    let table = |values: &[i64]| Tensor::from_slice(values).view([-1, longest as i64]).to_kind(Kind::Int64);
+    (table(&ids), table(&mask))
+}

@@ -1,0 +1,160 @@
+//! Root-mean-square normalization.
+
+use autograd::{Function, Needs, SavedTensor};
+use peft_core::{Parameter, Part};
+use tch::{Kind, Tensor};
+
+use crate::rows;
+use crate::weights::{Init, Weights};
+
+/// `y = x / √(mean(x²) + ε) ∘ w`, the mean over the last axis, computed in f32 at least.
+///
+/// Source: Zhang and Sennrich, arXiv 1910.07467.
+#[derive(Debug)]
+pub struct RmsNorm {
+    weight: Parameter,
+    eps: f64,
+}
+
+impl RmsNorm {
+    /// The norm whose weight `[features]` is called `<name>.weight`.
+    pub(crate) fn new(name: &str, features: i64, eps: f64, weights: &mut dyn Weights) -> Self {
+        let name = format!("{name}.weight");
+        let weight = weights.tensor(&name, &[features], Init::Ones);
+        Self { weight: Parameter::new(name, &weight), eps }
+    }
+
+    /// `x [.., features]`, same shape out.
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        let weight = self.weight.value().to_kind(x.kind());
+        RmsNormalize { eps: self.eps }.apply1(&[x, &weight]).expect("a fresh tensor")
+    }
+
+    pub(crate) fn parts(&mut self) -> Vec<Part<'_>> {
+        vec![Part::Parameter(&mut self.weight)]
+    }
+}
+
+/// Inputs `x [.., n]`, `w [n]`. Keeps `x` and `r = 1/√(mean(x²) + ε)`, one number a row:
+///
+/// `dx = r·(dy∘w) − x·r³/n·⟨dy∘w, x⟩`, `dw = Σ dy∘(r·x)`.
+struct RmsNormalize {
+    eps: f64,
+}
+
+struct Saved {
+    x: SavedTensor,
+    weight: SavedTensor,
+    rstd: Tensor,
+}
+
+/// The kind in which statistics are computed.
+fn wide(kind: Kind) -> Kind {
+    if kind == Kind::Double { Kind::Double } else { Kind::Float }
+}
+
+impl Function for RmsNormalize {
+    type Saved = Saved;
+
+    fn forward(&self, inputs: &[&Tensor], _: Needs<'_>) -> (Vec<Tensor>, Saved) {
+        let [input, weight] = inputs else { unreachable!("called with x, w") };
+        let x = rows::flat(input);
+        let (kind, wide) = (x.kind(), wide(x.kind()));
+        let y = x.empty_like();
+        let count = x.size()[0];
+        let rstd = Tensor::empty([count, 1], (wide, x.device()));
+        for (start, length) in rows::blocks(count, 3 * rows::bytes(&x), x.device()) {
+            let (x, y) = (x.narrow(0, start, length).to_kind(wide), y.narrow(0, start, length));
+            let mean = x.square().mean_dim([-1i64].as_slice(), true, None);
+            let rstd = (mean + self.eps).rsqrt_out(&rstd.narrow(0, start, length));
+            if kind == wide {
+                let _ = x.mul_out(&y, &rstd).g_mul_(weight);
+            } else {
+                let _ = (x * rstd).to_kind(kind).mul_out(&y, weight);
+            }
+        }
+        let saved = Saved { x: SavedTensor::new(&x), weight: SavedTensor::new(weight), rstd };
+        (vec![y.view(input.size().as_slice())], saved)
+    }
+
+    fn backward(saved: &Saved, grads: &[Option<Tensor>], needs: Needs<'_>) -> Vec<Option<Tensor>> {
+        let Some(grad) = &grads[0] else { return vec![None, None] };
+        let (x, weight, dy) = (saved.x.unpack(), saved.weight.unpack(), rows::flat(grad));
+        let (kind, wide) = (x.kind(), saved.rstd.kind());
+        let features = x.size()[1] as f64;
+        let weight = weight.to_kind(wide);
+        let dx = needs.then(0, || x.empty_like());
+        let mut dw = needs.then(1, || weight.zeros_like());
+        for (start, length) in rows::blocks(x.size()[0], 4 * rows::bytes(x), x.device()) {
+            let block = |t: &Tensor| t.narrow(0, start, length).to_kind(wide);
+            let (x, dy, rstd) = (block(x), block(&dy), block(&saved.rstd));
+            if let Some(dw) = &mut dw {
+                *dw += (&dy * (&x * &rstd)).sum_dim_intlist(0, false, None);
+            }
+            if let Some(dx) = &dx {
+                let dx = dx.narrow(0, start, length);
+                let g = dy * &weight;
+                let dot = (&g * &x).sum_dim_intlist(-1, true, None);
+                let coefficient = dot * rstd.pow_tensor_scalar(3) * (-1.0 / features);
+                if kind == wide {
+                    let _ = g.mul_out(&dx, &rstd).addcmul_(&x, &coefficient);
+                } else {
+                    dx.shallow_clone().copy_(&(g * rstd).addcmul_(&x, &coefficient));
+                }
+            }
+        }
+        let dx = dx.map(|dx| dx.view(grad.size().as_slice()));
+        vec![dx, dw.map(|dw| dw.to_kind(kind))]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use autograd::{Gradcheck, gradcheck};
+    use tch::Device;
+
+    const EPS: f64 = 1e-5;
+
+    fn definition(x: &Tensor, weight: &Tensor) -> Tensor {
+        let wide = x.to_kind(wide(x.kind()));
+        let mean = wide.square().mean_dim([-1i64].as_slice(), true, None);
+        (wide * (mean + EPS).rsqrt()).to_kind(x.kind()) * weight
+    }
+
+    fn ours(x: &Tensor, weight: &Tensor) -> Tensor {
+        RmsNormalize { eps: EPS }.apply1(&[x, weight]).unwrap()
+    }
+
+    fn random(size: &[i64], kind: Kind) -> Tensor {
+        Tensor::randn(size, (Kind::Double, Device::Cpu)).to_kind(kind).set_requires_grad(true)
+    }
+
+    #[test]
+    fn gradients_are_those_of_finite_differences() {
+        tch::manual_seed(0);
+        let inputs = [random(&[2, 3, 4], Kind::Double), random(&[4], Kind::Double)];
+        gradcheck(Gradcheck::default(), &inputs, |i| vec![ours(&i[0], &i[1])]).unwrap();
+    }
+
+    #[test]
+    fn agrees_with_the_definition_in_every_kind() {
+        tch::manual_seed(0);
+        // More rows than one block holds, so that blocks are put together rightly.
+        let size = [3, 2000, 64];
+        for (kind, tolerance) in [(Kind::Double, 1e-12), (Kind::Float, 2e-6), (Kind::BFloat16, 2e-2)] {
+            let (x, weight) = (random(&size, kind), random(&size[2..], kind));
+            let dy = x.detach().randn_like();
+            let run = |f: &dyn Fn(&Tensor, &Tensor) -> Tensor| {
+                let y = f(&x, &weight);
+                let gradients = Tensor::run_backward(&[(&y * &dy).sum(None)], &[&x, &weight], false, false);
+                [y.detach(), gradients[0].shallow_clone(), gradients[1].shallow_clone()]
+            };
+            for (index, (a, b)) in run(&ours).iter().zip(run(&definition)).enumerate() {
+                let (a, b) = (a.to_kind(Kind::Double), b.to_kind(Kind::Double));
+                let error = ((a - &b).abs().max() / b.abs().max()).double_value(&[]);
+                assert!(error <= tolerance, "{kind:?} output {index}: {error}");
+            }
+        }
+    }
+}
