@@ -14,5 +14,5 @@ pub use latex::latex;
 pub use markdown::markdown;
 pub use model::{Align, Cell, Column, Emphasis, Row, Section, Table};
 pub use results::{results, tests};
-pub use terminal::{TerminalStyle, terminal};
+pub use terminal::{TerminalStyle, listing, terminal};
 pub use units::{bytes, duration, quantity};

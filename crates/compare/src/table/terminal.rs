@@ -85,11 +85,7 @@ fn natural_width(table: &Table, shown: &[usize], style: TerminalStyle) -> usize 
 }
 
 fn grid(table: &Table, shown: &[usize], style: TerminalStyle) -> comfy_table::Table {
-    let line = if style.unicode { '─' } else { '-' };
-    let rule = LineStyle::none().fill(line).junction(line);
-    let mut grid = comfy_table::Table::new();
-    grid.load_style(TableStyle::new().top_border(rule).header_separator(rule).bottom_border(rule));
-    grid.set_content_arrangement(ContentArrangement::Disabled);
+    let mut grid = ruled(style);
     grid.set_header(shown.iter().map(|&i| table.columns[i].header));
     for (number, section) in table.sections.iter().enumerate() {
         if number > 0 {
@@ -115,6 +111,29 @@ fn grid(table: &Table, shown: &[usize], style: TerminalStyle) -> comfy_table::Ta
         grid.force_no_tty()
     };
     grid
+}
+
+/// A table with lines above, below and under the header.
+fn ruled(style: TerminalStyle) -> comfy_table::Table {
+    let line = if style.unicode { '─' } else { '-' };
+    let rule = LineStyle::none().fill(line).junction(line);
+    let mut grid = comfy_table::Table::new();
+    grid.load_style(TableStyle::new().top_border(rule).header_separator(rule).bottom_border(rule));
+    grid.set_content_arrangement(ContentArrangement::Disabled);
+    grid
+}
+
+/// A listing in the look of [`terminal`]: a header and rows of words, wrapped where the terminal is narrow.
+pub fn listing(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>, style: TerminalStyle) -> String {
+    let mut grid = ruled(style);
+    grid.set_header(header).add_rows(rows);
+    for column in grid.column_iter_mut() {
+        column.set_padding((0, 1));
+    }
+    if let Some(width) = style.width {
+        grid.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    }
+    grid.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
 }
 
 fn cell(content: &Cell, emphasis: Emphasis, style: TerminalStyle) -> comfy_table::Cell {

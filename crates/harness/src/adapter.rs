@@ -1,0 +1,104 @@
+//! Adapters in and out of the format of Hugging Face PEFT.
+
+use peft_core::peft_file::{self, AdapterFile};
+use peft_core::tensor_file::Metadata;
+use peft_core::{Adaptable, AsLoaded, Attachment, Layout, MethodInfo};
+use serde_json::{Map, Value, json};
+
+use crate::{Error, Result};
+
+/// What made an adapter.
+#[derive(Debug)]
+pub struct Provenance<'a> {
+    /// The method.
+    pub method: &'static MethodInfo,
+    /// Its settings.
+    pub settings: &'a toml::Table,
+    /// Name or folder of the base model.
+    pub base_model: &'a str,
+}
+
+/// The file of an adapter: PEFT's where PEFT knows the method, otherwise the same layout with the method's own
+/// `peft_type` and settings.
+///
+/// # Errors
+/// If the settings cannot be written.
+pub fn adapter_file(
+    model: &mut dyn Adaptable,
+    attachment: &Attachment,
+    provenance: &Provenance<'_>,
+) -> Result<AdapterFile> {
+    let linears = model.linears();
+    let names: Vec<String> = linears.iter().map(|linear| linear.name().to_owned()).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let transposed = linears.iter().any(|linear| linear.layout() == Layout::InOut);
+    let config = match provenance.method.peft {
+        Some(format) => (format.write)(provenance.settings)?,
+        None => own_config(provenance),
+    };
+    let settings = serde_json::to_string(provenance.settings).expect("settings print");
+    let metadata = Metadata::from([
+        (peft_file::METHOD.to_owned(), provenance.method.name.to_owned()),
+        (peft_file::SETTINGS.to_owned(), settings),
+    ]);
+    let about = peft_file::Provenance {
+        base_model: provenance.base_model.to_owned(),
+        task_type: Some("CAUSAL_LM"),
+        fan_in_fan_out: transposed,
+    };
+    Ok(peft_file::adapter_file(attachment, &names, config, &about, metadata))
+}
+
+fn own_config(provenance: &Provenance<'_>) -> Map<String, Value> {
+    let mut config = Map::new();
+    let peft_type = provenance.method.name.to_uppercase().replace('-', "_");
+    config.insert("peft_type".to_owned(), json!(peft_type));
+    for (key, value) in provenance.settings {
+        config.insert(key.clone(), json!(value));
+    }
+    config
+}
+
+/// The method and the settings of an adapter file: those its metadata name, else those PEFT's config means.
+///
+/// # Errors
+/// [`Error::Unknown`] for a `peft_type` that no method claims.
+pub fn method_of(file: &AdapterFile) -> Result<(&'static MethodInfo, toml::Table)> {
+    if let (Some(name), Some(settings)) = (file.metadata.get(peft_file::METHOD), file.metadata.get(peft_file::SETTINGS)) {
+        let settings = serde_json::from_str(settings)
+            .map_err(|error| peft_core::Error::format(&file.origin, format!("metadata `settings`: {error}")))?;
+        return Ok((methods::find(name)?, settings));
+    }
+    let peft_type = file.peft_type()?;
+    for info in methods::METHODS {
+        if let Some(format) = info.peft.filter(|format| format.peft_type == peft_type)
+            && let Some(settings) = (format.read)(&file.config)?
+        {
+            return Ok((info, settings));
+        }
+    }
+    let mut known: Vec<String> =
+        methods::METHODS.iter().filter_map(|info| Some(info.peft?.peft_type.to_owned())).collect();
+    known.dedup();
+    Err(Error::Unknown { what: "peft_type", name: peft_type.to_owned(), known })
+}
+
+/// Attaches the adapter of a file to `model` under `name`.
+///
+/// # Errors
+/// For a file that does not fit: unknown method, targets that match nothing, tensors missing, surplus or misshapen,
+/// another base.
+pub fn attach(model: &mut dyn Adaptable, name: &str, file: &AdapterFile) -> Result<(Attachment, &'static MethodInfo, toml::Table)> {
+    let (info, settings) = method_of(file)?;
+    if !file.metadata.contains_key(peft_file::METHOD) {
+        file.check_known(&peft_core::low_rank::LoraFields::UNDERSTOOD)?;
+    }
+    let method = (info.build)(settings.clone())?;
+    let attachment =
+        Attachment::load(model, name, method, &file.targets()?, &AsLoaded, (&file.tensors, &file.origin))?;
+    if let Err(error) = file.check_base(&attachment) {
+        attachment.detach(model);
+        return Err(error.into());
+    }
+    Ok((attachment, info, settings))
+}

@@ -1,0 +1,238 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Implements and compares parameter-efficient fine-tuning methods: every method through the same loop, on the same
+/// data, with an interval on every number.
+///
+/// Without a command, `run` is meant: `harness --method lori` trains and scores LoRI on the built-in suite.
+#[derive(Debug, Parser)]
+#[command(name = "harness", version, args_conflicts_with_subcommands = true, arg_required_else_help = true)]
+#[command(after_help = "Through cargo, options follow a `--`: cargo run -p harness -- --method lori, or: cargo harness --method lori")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Options of `run`.
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// Everything that can be said about an error, with libtorch's own trace.
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+}
+
+/// A command.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Train and score methods on tasks (what happens without a command).
+    Run(RunArgs),
+    /// Say what a run would do: modules adapted, trainable parameters, predicted memory and time.
+    Plan(RunArgs),
+    /// Print the whole effective configuration of a run.
+    Show(RunArgs),
+    /// List what there is.
+    List {
+        /// Of what.
+        what: Listing,
+    },
+    /// Score a model, or a model with an adapter, on tasks.
+    Eval(EvalArgs),
+    /// Continue a prompt.
+    Generate(GenerateArgs),
+    /// Make the built-in model from generated text.
+    Pretrain(PretrainArgs),
+    /// Write a model with an adapter merged into its weights, in Hugging Face layout.
+    MergeIntoBase(MergeIntoBaseArgs),
+    /// Run golden cases made with the reference implementations.
+    Parity(ParityArgs),
+}
+
+/// Things to list.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Listing {
+    /// Methods, with what can be done with their adapters.
+    Methods,
+    /// Tasks and suites.
+    Tasks,
+    /// Models that can be named.
+    Models,
+}
+
+/// Where a model comes from and how it is held.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ModelArgs {
+    /// `builtin:mini`, or a folder in Hugging Face layout [default: what the task says].
+    #[arg(long, value_name = "MODEL")]
+    pub model: Option<String>,
+    /// Kind of number the base is held in: `f32` or `bf16` [default: what the task says].
+    #[arg(long, value_name = "DTYPE")]
+    pub dtype: Option<String>,
+    /// `auto`, `cpu`, `cuda` or `cuda:N`.
+    #[arg(long, default_value = "auto")]
+    pub device: String,
+    /// Threads of one operation [default: one for each core]. Sums come out in another order, so bits may differ.
+    #[arg(long, value_name = "N")]
+    pub threads: Option<u32>,
+}
+
+/// Options of `run`, `plan` and `show`.
+#[derive(Clone, Debug, Args)]
+pub struct RunArgs {
+    /// Methods, separated by commas: exact names, families (`lori` is `lori-d` and `lori-s`), or `all`.
+    #[arg(long, value_delimiter = ',', value_name = "METHOD,…")]
+    pub method: Vec<String>,
+    /// Suite of tasks: `mini`, or a file.
+    #[arg(long, default_value = "mini", value_name = "SUITE")]
+    pub suite: String,
+    /// Only these tasks: names of the suite's or of provided tasks, or files.
+    #[arg(long, value_delimiter = ',', value_name = "TASK,…")]
+    pub task: Vec<String>,
+    /// The model.
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Folder of data files, for tasks that read files.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// First seed.
+    #[arg(long, default_value_t = 0, value_name = "S")]
+    pub seed: u64,
+    /// Number of seeds, from the first one on.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub seeds: u64,
+    /// Settings laid over those of suite and methods: a file with `[task]` and `[method]`.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// One setting: `method.rank=8`, `method.optimizer.lr=1e-3`, `task.training.steps=100`; repeatable.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Optimizer steps of every run.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_steps: Option<u64>,
+    /// Sequences of one forward pass; a step sums over them. The result does not change.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub micro_batch: Option<u64>,
+    /// Recompute activations in backward instead of keeping them. The result does not change.
+    #[arg(long)]
+    pub gradient_checkpointing: bool,
+    /// Folder for records and adapters [default: a new one under `runs/`].
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Print nothing but the table.
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+/// Options of `eval`.
+#[derive(Clone, Debug, Args)]
+pub struct EvalArgs {
+    /// Adapter folder (PEFT format).
+    #[arg(long, value_name = "DIR")]
+    pub adapter: Option<PathBuf>,
+    /// Tasks: provided names, or files.
+    #[arg(long, value_delimiter = ',', value_name = "TASK,…")]
+    pub task: Vec<String>,
+    /// Instead of tasks: bits per character of this text file (one document a line, or `<|endoftext|>` between documents).
+    #[arg(long, value_name = "FILE")]
+    pub text: Option<PathBuf>,
+    /// At most so many documents of the text.
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// The model.
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Folder of data files.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Prompts answered at a time. Scores do not depend on it.
+    #[arg(long, default_value_t = 64)]
+    pub batch_size: usize,
+    /// Folder for `summary.json`.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Print nothing but the table.
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+/// Options of `generate`.
+#[derive(Clone, Debug, Args)]
+pub struct GenerateArgs {
+    /// The text to continue.
+    pub prompt: String,
+    /// The model.
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Adapter folder (PEFT format).
+    #[arg(long, value_name = "DIR")]
+    pub adapter: Option<PathBuf>,
+    /// At most so many new tokens.
+    #[arg(long, default_value_t = 128)]
+    pub max_new_tokens: usize,
+    /// 0 is greedy.
+    #[arg(long, default_value_t = 0.0)]
+    pub temperature: f64,
+    /// Probability mass of the nucleus.
+    #[arg(long, default_value_t = 1.0)]
+    pub top_p: f64,
+    /// Stop before this text; repeatable.
+    #[arg(long)]
+    pub stop: Vec<String>,
+    /// Of sampling.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+}
+
+/// Options of `pretrain`.
+#[derive(Clone, Debug, Args)]
+pub struct PretrainArgs {
+    /// A pretraining file, such as `configs/pretrain/mini.toml`.
+    pub config: PathBuf,
+    /// Folder for the model and the record of how it was made.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Optimizer steps instead of the file's.
+    #[arg(long, value_name = "N")]
+    pub max_steps: Option<u64>,
+    /// Of the file's.
+    #[arg(long, default_value = "auto")]
+    pub device: String,
+    /// Threads of one operation.
+    #[arg(long, value_name = "N")]
+    pub threads: Option<u32>,
+    /// Save even if the skills are below the bars of the file.
+    #[arg(long)]
+    pub below_bars: bool,
+    /// Print nothing but the result.
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+/// Options of `merge-into-base`.
+#[derive(Clone, Debug, Args)]
+pub struct MergeIntoBaseArgs {
+    /// Adapter folder (PEFT format).
+    #[arg(long, value_name = "DIR")]
+    pub adapter: PathBuf,
+    /// The model.
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Folder for the merged model.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+}
+
+/// Options of `parity`.
+#[derive(Clone, Debug, Args)]
+pub struct ParityArgs {
+    /// Case folders, or folders of case folders.
+    #[arg(required = true, value_name = "DIR")]
+    pub cases: Vec<PathBuf>,
+    /// Print JSON instead of lines.
+    #[arg(long)]
+    pub json: bool,
+    /// Write the trained adapter of the (one) case here, in PEFT format.
+    #[arg(long, value_name = "OUT")]
+    pub save_adapter: Option<PathBuf>,
+}

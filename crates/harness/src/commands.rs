@@ -1,0 +1,46 @@
+//! What the command line can do, a file for each command.
+
+mod eval;
+mod generate;
+mod list;
+mod merge_into_base;
+mod parity;
+mod plan;
+mod pretrain;
+mod run;
+mod show;
+
+use crate::cli::{Cli, Command};
+use crate::{Result, interrupt};
+
+/// Does what was asked for.
+///
+/// # Errors
+/// Whatever the command refuses.
+pub fn dispatch(cli: Cli) -> Result<()> {
+    interrupt::listen();
+    match cli.command.unwrap_or(Command::Run(cli.run)) {
+        Command::Run(args) => run::execute(&args),
+        Command::Plan(args) => plan::execute(&args),
+        Command::Show(args) => show::execute(&args),
+        Command::List { what } => list::execute(what),
+        Command::Eval(args) => eval::execute(&args),
+        Command::Generate(args) => generate::execute(&args),
+        Command::Pretrain(args) => pretrain::execute(&args),
+        Command::MergeIntoBase(args) => merge_into_base::execute(&args),
+        Command::Parity(args) => parity::execute(&args),
+    }
+}
+
+/// Text for the user, as opposed to progress.
+#[allow(clippy::print_stdout)]
+fn print(text: &str) {
+    println!("{text}");
+}
+
+/// Sets the number of threads of one operation.
+fn use_threads(threads: Option<u32>) {
+    if let Some(threads) = threads {
+        tch::set_num_threads(threads.cast_signed());
+    }
+}

@@ -1,0 +1,130 @@
+//! `eval`: score a model, with or without an adapter, or measure bits per character of a text.
+
+use std::path::Path;
+
+use compare::{Evidence, RunRecord, Status};
+use jiff::Timestamp;
+use models::Activations;
+use peft_core::peft_file::AdapterFile;
+use peft_core::{Adaptable, Mode, Seeds, device};
+use tasks::{Dtype, Split, Task};
+use tch::Tensor;
+
+use super::run::table;
+use super::{print, use_threads};
+use crate::cli::EvalArgs;
+use crate::config::{parse_dtype, read_task};
+use crate::evaluate::Examiner;
+use crate::progress::Display;
+use crate::queue::check_writable;
+use crate::session::Session;
+use crate::{Error, Result, adapter, record};
+
+pub(super) fn execute(args: &EvalArgs) -> Result<()> {
+    use_threads(args.model.threads);
+    if args.task.is_empty() && args.text.is_none() {
+        return Err(Error::Usage("nothing to score: give `--task` or `--text`".to_owned()));
+    }
+    if let Some(out) = &args.out {
+        check_writable(out)?;
+    }
+    let configs = args.task.iter().map(|name| read_task(name)).collect::<Result<Vec<_>>>()?;
+    let named = args.model.model.clone().or_else(|| configs.first().map(|c| c.training.model.clone()));
+    let name = named.ok_or_else(|| Error::Usage("--text needs `--model`".to_owned()))?;
+    let dtype = args.model.dtype.as_deref().map_or(Ok(Dtype::F32), parse_dtype)?;
+    let mut session = Session::load(&name, dtype, device::parse(&args.model.device)?, false)?;
+    let method = match &args.adapter {
+        Some(folder) => {
+            let file = AdapterFile::read(folder)?;
+            let (attachment, info, _) = adapter::attach(&mut session.learner, "default", &file)?;
+            session.learner.activate(&attachment.active());
+            session.learner.merge();
+            Some((attachment, info))
+        }
+        None => None,
+    };
+    if let Some(text) = &args.text {
+        print(&bits_per_character(&session, text, args.limit)?);
+    }
+
+    let display = Display::choose(args.quiet);
+    let mut runs = Vec::new();
+    for config in configs {
+        let task = Task::load(config, args.data.as_deref())?;
+        let seeds = Seeds::new(0);
+        let examiner = Examiner {
+            task: &task,
+            text: &session.text,
+            batch_size: args.batch_size,
+            seeds: &seeds,
+            display,
+        };
+        let label = format!("{} · score", task.config().name);
+        let scored = examiner.score(&session.learner, Split::Test, &label)?;
+        let method_name = method.as_ref().map_or(compare::BASE, |(_, info)| info.name);
+        let mut run = RunRecord::new(Timestamp::now(), method_name, &task.config().name, 0);
+        if let Some((attachment, info)) = &method {
+            info.family.clone_into(&mut run.family);
+            info.variant.clone_into(&mut run.variant);
+            run.parameters = record::parameters(&session, attachment);
+        }
+        run.model.name.clone_from(&session.name);
+        run.environment = record::environment(&session);
+        record::score(&mut run, &scored)?;
+        run.status = Status::Success;
+        runs.push(compare::Run { record: run, evidence: Evidence::Items(scored.outcomes) });
+    }
+    if !runs.is_empty() {
+        print(&table(&runs)?);
+        if let Some(out) = &args.out {
+            let settings = compare::stats::Settings::default();
+            compare::summarize(&runs, &settings)?.write(&out.join("summary.json"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Every document alone, from its beginning-of-sequence token on: Σ −log₂ p / characters.
+fn bits_per_character(session: &Session, path: &Path, limit: Option<usize>) -> Result<String> {
+    let text = std::fs::read_to_string(path).map_err(|source| peft_core::Error::io(path, source))?;
+    let documents: Vec<&str> = documents(&text).take(limit.unwrap_or(usize::MAX)).collect();
+    let decoder = &session.learner.decoder;
+    let bos = session.text.tokenizer.bos().ok_or_else(|| Error::Usage("the tokenizer has no bos token".to_owned()))?;
+    let (mut nats, mut tokens, mut characters, mut cut) = (0.0, 0, 0, 0);
+    for document in &documents {
+        let mut ids: Vec<i64> = vec![i64::from(bos)];
+        ids.extend(session.text.tokenizer.encode(document)?.into_iter().map(i64::from));
+        if ids.len() > decoder.context() as usize {
+            ids.truncate(decoder.context() as usize);
+            cut += 1;
+        }
+        let kept = session.text.tokenizer.decode(&ids[1..].iter().map(|&id| id as u32).collect::<Vec<_>>())?;
+        characters += kept.chars().count();
+        tokens += ids.len() - 1;
+        let row = Tensor::from_slice(&ids).unsqueeze(0);
+        nats += tch::no_grad(|| {
+            let hidden = decoder.hidden(&row, None, Mode::Eval, Activations::Keep)?;
+            Ok::<f64, Error>(decoder.loss(&hidden, &row, Mode::Eval)?.sum.double_value(&[]))
+        })?;
+    }
+    if characters == 0 {
+        return Err(Error::Usage(format!("`{}` holds no text", path.display())));
+    }
+    let bits = nats / std::f64::consts::LN_2;
+    Ok(format!(
+        "{}: {:.4} bits per character, {:.4} nats per token ({} documents, {tokens} tokens, {characters} characters{})",
+        path.display(),
+        bits / characters as f64,
+        nats / tokens as f64,
+        documents.len(),
+        if cut > 0 { format!("; {cut} documents cut at {} tokens", decoder.context()) } else { String::new() },
+    ))
+}
+
+/// Documents are separated by `<|endoftext|>`, or else every line is one.
+fn documents(text: &str) -> Box<dyn Iterator<Item = &str> + '_> {
+    const SEPARATOR: &str = "<|endoftext|>";
+    let parts: Box<dyn Iterator<Item = &str>> =
+        if text.contains(SEPARATOR) { Box::new(text.split(SEPARATOR)) } else { Box::new(text.lines()) };
+    Box::new(parts.map(str::trim).filter(|document| !document.is_empty()))
+}

@@ -1,0 +1,57 @@
+//! `list`: what there is.
+
+use compare::table::TerminalStyle;
+
+use super::print;
+use crate::cli::Listing;
+use crate::config::suites;
+use crate::{Result, builtin};
+
+pub(super) fn execute(what: Listing) -> Result<()> {
+    match what {
+        Listing::Methods => print(&methods_table()),
+        Listing::Tasks => print(&tasks_table()?),
+        Listing::Models => print(&models_table()),
+    }
+    Ok(())
+}
+
+fn methods_table() -> String {
+    let yes = |capability: bool| if capability { "yes" } else { "–" };
+    let rows = methods::METHODS.iter().map(|info| {
+        vec![
+            info.name.to_owned(),
+            info.family.to_owned(),
+            yes(info.capabilities.merge).to_owned(),
+            yes(info.capabilities.quantized_base).to_owned(),
+            yes(info.capabilities.lora_export).to_owned(),
+            info.peft.map_or("–", |format| format.peft_type).to_owned(),
+            info.count_formula.to_owned(),
+            format!("arXiv {}", info.paper.arxiv),
+        ]
+    });
+    let header = ["method", "family", "merges", "4-bit base", "as LoRA", "PEFT type", "trainable per site", "paper"];
+    grid(&header, rows)
+}
+
+fn tasks_table() -> Result<String> {
+    let mut rows = Vec::new();
+    for (name, _) in tasks::PROVIDED {
+        let task = tasks::provided(name)?;
+        let metric = task.scoring.metrics.first().map(|metric| metric.name.clone()).unwrap_or_default();
+        rows.push(vec![task.name.clone(), task.data.source(), metric, task.description.clone()]);
+    }
+    let table = grid(&["task", "data", "metric", "description"], rows.into_iter());
+    Ok(format!("{table}\n\nsuites: {}", suites().join(", ")))
+}
+
+fn models_table() -> String {
+    let builtin = builtin::models().into_iter().map(|model| vec![format!("builtin:{}", model.name), "compiled in".to_owned()]);
+    let families = models::ModelConfig::families().collect::<Vec<_>>().join(", ");
+    let folder = vec!["DIR".to_owned(), format!("a folder in Hugging Face layout: {families}")];
+    grid(&["model", "what"], builtin.chain([folder]))
+}
+
+fn grid(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    compare::table::listing(header, rows, TerminalStyle::detect())
+}

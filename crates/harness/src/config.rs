@@ -1,0 +1,13 @@
+//! What a run does: a task file, a method file, and what is laid over them.
+//!
+//! Precedence, weakest first: defaults of the method's crate, method file, suite, `--config`, `--set`, flags.
+
+mod experiment;
+mod method_file;
+mod overlay;
+mod provided;
+
+pub use experiment::{Experiment, RunOptions, parse_dtype, read_task, resolve, sibling};
+pub use method_file::{MethodConfig, OptimizerConfig};
+pub use overlay::{Assignment, Overlay, Suite};
+pub use provided::{method_file, suite_file, suites};

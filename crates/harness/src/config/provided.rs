@@ -1,0 +1,34 @@
+//! The method and suite files that are compiled in.
+
+use include_dir::{Dir, include_dir};
+
+use crate::{Error, Result};
+
+static METHODS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../configs/methods");
+static SUITES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../configs/suites");
+
+/// The method file `configs/methods/<name>.toml`; empty if there is none, since every setting has a default.
+pub fn method_file(name: &str) -> &'static str {
+    METHODS.get_file(format!("{name}.toml")).and_then(|file| file.contents_utf8()).unwrap_or_default()
+}
+
+/// The suite called `name`.
+///
+/// # Errors
+/// [`Error::Unknown`].
+pub fn suite_file(name: &str) -> Result<&'static str> {
+    let file = SUITES.get_file(format!("{name}.toml")).and_then(|file| file.contents_utf8());
+    file.ok_or_else(|| Error::Unknown { what: "suite", name: name.to_owned(), known: names(&SUITES) })
+}
+
+fn names(folder: &Dir<'_>) -> Vec<String> {
+    let mut names: Vec<String> =
+        folder.files().filter_map(|f| Some(f.path().file_stem()?.to_str()?.to_owned())).collect();
+    names.sort();
+    names
+}
+
+/// Names of the compiled-in suites.
+pub fn suites() -> Vec<String> {
+    names(&SUITES)
+}

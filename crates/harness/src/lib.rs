@@ -1,0 +1,23 @@
+#![doc = include_str!("../README.md")]
+
+pub mod adapter;
+pub mod builtin;
+pub mod causal_lm;
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod evaluate;
+pub mod feed;
+pub mod interrupt;
+pub mod memory;
+pub mod parity;
+pub mod progress;
+pub mod queue;
+pub mod record;
+pub mod run;
+pub mod session;
+pub mod train;
+
+mod error;
+
+pub use error::{Error, Result};

@@ -1,0 +1,216 @@
+//! Many runs: task by task, seed by seed, each cell once, with the runs that others need.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use compare::{Evidence, Run, RunRecord, Status, Store};
+use jiff::Timestamp;
+use peft_core::device;
+use tasks::{Encoder, Split, Task, TaskConfig};
+
+use crate::cli::RunArgs;
+use crate::config::{Experiment, RunOptions, sibling};
+use crate::memory::PeakMemory;
+use crate::progress::Display;
+use crate::run::{Context, Finished, Prepared, run, run_base};
+use crate::session::Session;
+use crate::{Error, Result, interrupt};
+
+/// Runs all cells of a command line, each written to the store as soon as it is over.
+pub struct Queue<'a> {
+    args: &'a RunArgs,
+    options: RunOptions,
+    display: Display,
+    out: PathBuf,
+    store: Store,
+    memory: PeakMemory,
+    sessions: BTreeMap<String, Session>,
+    prepared: BTreeMap<String, Prepared>,
+    finished: BTreeMap<String, Finished>,
+    bases: BTreeMap<String, Run>,
+    failures: Vec<String>,
+}
+
+impl<'a> Queue<'a> {
+    /// Opens the output folder.
+    ///
+    /// # Errors
+    /// [`Error::Output`] if it cannot be written to.
+    pub fn new(args: &'a RunArgs, display: Display) -> Result<Self> {
+        let out = args.out.clone().unwrap_or_else(|| default_folder(args));
+        check_writable(&out)?;
+        let options = RunOptions {
+            data: args.data.clone(),
+            micro_batch: args.micro_batch.map(|n| n as usize),
+            gradient_checkpointing: args.gradient_checkpointing,
+        };
+        Ok(Self {
+            args,
+            options,
+            display,
+            store: Store::new(out.join("records")),
+            out,
+            memory: PeakMemory::start(),
+            sessions: BTreeMap::new(),
+            prepared: BTreeMap::new(),
+            finished: BTreeMap::new(),
+            bases: BTreeMap::new(),
+            failures: Vec::new(),
+        })
+    }
+
+    /// The output folder.
+    pub fn folder(&self) -> &Path {
+        &self.out
+    }
+
+    /// Runs everything. A cell that fails is recorded and does not stop the others; Ctrl-C does.
+    ///
+    /// # Errors
+    /// If a record cannot be written.
+    pub fn run(&mut self, experiments: &[Experiment]) -> Result<()> {
+        for experiment in experiments {
+            for seed in self.args.seed..self.args.seed + self.args.seeds {
+                if interrupt::asked() {
+                    return Ok(());
+                }
+                let outcome = self.base(experiment, seed).and_then(|()| self.cell(experiment, seed).map(|_| ()));
+                match outcome {
+                    Ok(()) => {}
+                    Err(Error::Interrupted) => return Ok(()),
+                    Err(error) => self.failed(experiment, seed, &error)?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The finished runs, bases first.
+    pub fn runs(&self) -> Vec<Run> {
+        let adapted = self.finished.values().map(|finished| &finished.run);
+        let mut runs: Vec<Run> = self.bases.values().chain(adapted).cloned().collect();
+        runs.sort_by_key(|run| (!run.record.is_base(), run.record.created_at));
+        runs
+    }
+
+    /// A sentence for each cell that failed.
+    pub fn failures(&self) -> &[String] {
+        &self.failures
+    }
+
+    /// Scores the unadapted model, once for each task and model.
+    fn base(&mut self, experiment: &Experiment, seed: u64) -> Result<()> {
+        let key = format!("{} {}", experiment.task.name, session_key(&experiment.task));
+        if self.bases.contains_key(&key) {
+            return Ok(());
+        }
+        let folder = self.out.clone();
+        let run = run_base(&mut self.context(experiment, &folder)?, experiment, seed)?;
+        self.store.save(&run)?;
+        self.bases.insert(key, run);
+        Ok(())
+    }
+
+    /// Runs a cell, unless it is there already, and returns its key.
+    fn cell(&mut self, experiment: &Experiment, seed: u64) -> Result<String> {
+        let key = format!("{} seed {seed}", experiment.to_json());
+        if self.finished.contains_key(&key) {
+            return Ok(key);
+        }
+        let mut method = (experiment.method.info.build)(experiment.method.settings.clone())?;
+        let mut needed = Vec::new();
+        if let Some(need) = method.needs() {
+            let other = self.cell(&sibling(self.args, experiment, &need)?, seed)?;
+            method.provide(&self.finished[&other].adapter)?;
+            needed.push(other);
+        }
+        let records: Vec<RunRecord> = needed.iter().map(|key| self.finished[key].run.record.clone()).collect();
+        let records: Vec<&RunRecord> = records.iter().collect();
+        let name = experiment.method.info.name;
+        let folder = self.out.join("adapters").join(&experiment.task.name).join(name).join(format!("seed-{seed}"));
+        let finished = run(&mut self.context(experiment, &folder)?, experiment, method, seed, &records)?;
+        self.store.save(&finished.run)?;
+        let stopped = finished.run.record.status != Status::Success;
+        self.finished.insert(key.clone(), finished);
+        if stopped { Err(Error::Interrupted) } else { Ok(key) }
+    }
+
+    fn failed(&mut self, experiment: &Experiment, seed: u64, error: &Error) -> Result<()> {
+        let (task, method) = (&experiment.task.name, experiment.method.info);
+        let hint = error.hint().map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
+        let sentence = format!("{task} · {} · seed {seed}: {error}{hint}", method.name);
+        self.display.say(&format!("failed: {sentence}"));
+        self.failures.push(sentence);
+        let mut record = RunRecord::new(Timestamp::now(), method.name, task, seed);
+        method.family.clone_into(&mut record.family);
+        method.variant.clone_into(&mut record.variant);
+        record.suite.clone_from(&experiment.suite);
+        record.config = experiment.to_json();
+        record.status = Status::Failed { reason: error.to_string() };
+        self.store.save(&Run { record, evidence: Evidence::Items(Vec::new()) })?;
+        Ok(())
+    }
+
+    fn context<'b>(&'b mut self, experiment: &Experiment, adapter_folder: &'b Path) -> Result<Context<'b>> {
+        let session_key = session_key(&experiment.task);
+        if !self.sessions.contains_key(&session_key) {
+            let device = device::parse(&self.args.model.device)?;
+            let training = &experiment.task.training;
+            let checkpointing = self.options.gradient_checkpointing;
+            let session = Session::load(&training.model, training.dtype, device, checkpointing)?;
+            self.sessions.insert(session_key.clone(), session);
+        }
+        let session = self.sessions.get_mut(&session_key).expect("loaded just now");
+        let task_key = format!("{session_key} {}", experiment.task.to_toml());
+        if !self.prepared.contains_key(&task_key) {
+            let prepared = prepare(&experiment.task, session, self.options.data.as_deref())?;
+            self.prepared.insert(task_key.clone(), prepared);
+        }
+        Ok(Context {
+            session,
+            prepared: &self.prepared[&task_key],
+            options: &self.options,
+            memory: &self.memory,
+            display: self.display,
+            adapter_folder,
+        })
+    }
+}
+
+/// Loads and encodes a task for a model.
+///
+/// # Errors
+/// If data are missing or malformed, or nothing is left to train on.
+pub fn prepare(config: &TaskConfig, session: &Session, data: Option<&Path>) -> Result<Prepared> {
+    let task = Task::load(config.clone(), data)?;
+    let encoder = Encoder::new(config, &session.text.tokenizer)?;
+    let train = encoder.sequences(task.items(Split::Train))?;
+    if train.sequences.is_empty() {
+        let dropped = train.truncated.dropped;
+        return Err(tasks::Error::NothingToTrainOn { split: "training", dropped }.into());
+    }
+    let validation = encoder.sequences(task.items(Split::Validation))?;
+    Ok(Prepared { task, train, validation })
+}
+
+fn session_key(task: &TaskConfig) -> String {
+    format!("{} {:?}", task.training.model, task.training.dtype)
+}
+
+/// `runs/20251121-101500-lori`.
+fn default_folder(args: &RunArgs) -> PathBuf {
+    let now = jiff::Zoned::now().strftime("%Y%m%d-%H%M%S").to_string();
+    Path::new("runs").join(format!("{now}-{}", args.method.join("+")))
+}
+
+/// Finds out before any training whether results can be written.
+///
+/// # Errors
+/// [`Error::Output`].
+pub fn check_writable(folder: &Path) -> Result<()> {
+    let failed = |source| Error::Output { path: folder.to_owned(), source };
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    let probe = folder.join(".writable");
+    std::fs::write(&probe, []).map_err(failed)?;
+    std::fs::remove_file(&probe).map_err(failed)
+}

@@ -1,0 +1,324 @@
+//! One run: a method on a task with a seed, from attaching to the record.
+
+use std::path::Path;
+use std::time::Instant;
+
+use compare::{Evidence, Point, Run, RunRecord, Status};
+use jiff::Timestamp;
+use peft_core::{Adaptable, AsLoaded, Attachment, Continuation, Method, Phase, Seeds, StateDict, tensor_file};
+use tasks::{Encoded, Select, Split, Task};
+use tch::Tensor;
+
+use crate::adapter::{Provenance, adapter_file};
+use crate::causal_lm::CausalLm;
+use crate::config::{Experiment, RunOptions};
+use crate::evaluate::{self, Examiner, Scored, merge_and_check};
+use crate::feed::TaskFeed;
+use crate::memory::PeakMemory;
+use crate::progress::{Display, Progress};
+use crate::session::Session;
+use crate::train::{Flow, Observer, Settings, StepReport, Trained, train};
+use crate::{Result, interrupt, record};
+
+/// What all runs on one task share.
+#[derive(Debug)]
+pub struct Prepared {
+    /// Its items.
+    pub task: Task,
+    /// Its training split in tokens.
+    pub train: Encoded,
+    /// Its validation split in tokens.
+    pub validation: Encoded,
+}
+
+/// Where a run takes place.
+pub struct Context<'a> {
+    /// The base model.
+    pub session: &'a mut Session,
+    /// The data.
+    pub prepared: &'a Prepared,
+    /// What does not change results.
+    pub options: &'a RunOptions,
+    /// Memory, sampled.
+    pub memory: &'a PeakMemory,
+    /// How progress is shown.
+    pub display: Display,
+    /// Folder for the adapter.
+    pub adapter_folder: &'a Path,
+}
+
+/// A run that is over.
+#[derive(Debug)]
+pub struct Finished {
+    /// Record and outcomes.
+    pub run: Run,
+    /// The trained adapter's tensors.
+    pub adapter: StateDict,
+}
+
+/// The streams of a run: below the seed and the task, so that runs of different tasks draw different tensors.
+pub fn seeds(seed: u64, task: &str) -> Seeds {
+    Seeds::new(seed).child(task)
+}
+
+/// Trains and scores one cell. `needed` are the records of the runs whose output `method` was given.
+///
+/// # Errors
+/// Whatever attaching, training or scoring refuse. The model carries nothing then.
+pub fn run(
+    context: &mut Context<'_>,
+    experiment: &Experiment,
+    method: Box<dyn Method>,
+    seed: u64,
+    needed: &[&RunRecord],
+) -> Result<Finished> {
+    let targets = experiment.targets();
+    let streams = seeds(seed, &experiment.task.name);
+    context.memory.reset();
+    let learner = &mut context.session.learner;
+    let own = streams.child(experiment.method.info.name);
+    let mut attachment = Attachment::new(learner, "default", method, &targets, &AsLoaded, &own)?;
+    let result = run_attached(context, experiment, &mut attachment, &streams, seed, needed);
+    context.session.learner.unmerge();
+    attachment.detach(&mut context.session.learner);
+    result
+}
+
+fn run_attached(
+    context: &mut Context<'_>,
+    experiment: &Experiment,
+    attachment: &mut Attachment,
+    streams: &Seeds,
+    seed: u64,
+    needed: &[&RunRecord],
+) -> Result<Finished> {
+    let started = Instant::now();
+    let info = experiment.method.info;
+    let mut record = RunRecord::new(Timestamp::now(), info.name, &experiment.task.name, seed);
+    record::describe(&mut record, experiment, context, attachment);
+    record.needs = needed.iter().map(|needed| needed.id.clone()).collect();
+
+    let (trained, curves) = train_cell(context, experiment, attachment, streams)?;
+    record.phases = record::phases(&trained);
+    record.curves = curves;
+    record.parameters = record::parameters(context.session, attachment);
+    record.memory.peak_bytes = context.memory.over(context.session.memory_before);
+    record.adapter_bytes = Some(save_adapter(context, experiment, attachment)?);
+    let copies = attachment.store().adapter_tensors().into_iter().map(|(name, t)| (name, t.copy()));
+    let adapter: StateDict = copies.collect();
+    if trained.stopped {
+        record.total = compare::Total::of(&record.phases, needed.iter().copied(), Some(seconds(started)));
+        return Ok(Finished { run: Run { record, evidence: Evidence::Items(Vec::new()) }, adapter });
+    }
+
+    let scored = score_test(context, experiment, attachment, streams)?;
+    record::score(&mut record, &scored)?;
+    record.total = compare::Total::of(&record.phases, needed.iter().copied(), Some(seconds(started)));
+    record.status = Status::Success;
+    Ok(Finished { run: Run { record, evidence: Evidence::Items(scored.outcomes) }, adapter })
+}
+
+/// Scores the model without any adapter.
+///
+/// # Errors
+/// As scoring.
+pub fn run_base(context: &mut Context<'_>, experiment: &Experiment, seed: u64) -> Result<Run> {
+    let started = Instant::now();
+    let mut record = RunRecord::new(Timestamp::now(), compare::BASE, &experiment.task.name, seed);
+    record::describe_base(&mut record, experiment, context);
+    let label = format!("{} · base · score", experiment.task.name);
+    let streams = seeds(seed, &experiment.task.name);
+    let scored = examiner(context, &streams).score(&context.session.learner, Split::Test, &label)?;
+    record::score(&mut record, &scored)?;
+    record.total.wall_seconds = Some(seconds(started));
+    record.status = Status::Success;
+    Ok(Run { record, evidence: Evidence::Items(scored.outcomes) })
+}
+
+fn examiner<'a>(context: &'a Context<'_>, streams: &'a Seeds) -> Examiner<'a> {
+    Examiner {
+        task: &context.prepared.task,
+        text: &context.session.text,
+        batch_size: evaluate::BATCH_SIZE,
+        seeds: streams,
+        display: context.display,
+    }
+}
+
+fn train_cell(
+    context: &mut Context<'_>,
+    experiment: &Experiment,
+    attachment: &mut Attachment,
+    streams: &Seeds,
+) -> Result<(Trained, compare::Curves)> {
+    let training = &experiment.task.training;
+    let optimizer = &experiment.method.optimizer;
+    let Session { learner, text, .. } = &mut *context.session;
+    let mut feed = TaskFeed::new(
+        &context.prepared.train,
+        training,
+        optimizer.reduction(training),
+        context.options.micro_batch,
+        text.tokenizer.pad(),
+        streams.child("data").seed(),
+    );
+    let steps = training.total_steps(feed.steps_per_epoch());
+    let settings = Settings {
+        steps,
+        optimizer: optimizer.adamw(training),
+        schedule: optimizer.schedule(training),
+        warmup: optimizer.warmup(training),
+        seeds: streams.child("train"),
+    };
+    let name = format!("{} · {}", experiment.task.name, experiment.method.info.name);
+    let mut watch = Watch {
+        progress: context.display.start(&name, steps),
+        every: training.eval_every.steps(steps),
+        total: steps,
+        examiner: Examiner {
+            task: &context.prepared.task,
+            text,
+            batch_size: evaluate::BATCH_SIZE,
+            seeds: streams,
+            display: Display::Quiet,
+        },
+        validation: &context.prepared.validation,
+        select: training.select,
+        best: None,
+        curves: compare::Curves::default(),
+        restarts: 0,
+        last_loss: f64::NAN,
+    };
+    let trained = train(learner, attachment, &mut feed, &settings, &mut watch)?;
+    let Watch { progress, curves, best, last_loss, .. } = watch;
+    if let Some((_, tensors)) = best {
+        attachment.store_mut().load_adapter(&tensors, "the best validation score")?;
+    }
+    let chosen = curves.validation.values().next().and_then(|points| points.last()?.value);
+    let score = chosen.map(|score| format!(" · validation {score:.3}")).unwrap_or_default();
+    progress.finish(&format!("loss {last_loss:.4}{score}"));
+    Ok((trained, curves))
+}
+
+/// Shows progress, keeps curves, scores the validation split now and then.
+struct Watch<'a> {
+    progress: Progress,
+    every: u64,
+    total: u64,
+    examiner: Examiner<'a>,
+    validation: &'a Encoded,
+    select: Select,
+    best: Option<(f64, StateDict)>,
+    curves: compare::Curves,
+    restarts: u64,
+    last_loss: f64,
+}
+
+impl Observer<CausalLm> for Watch<'_> {
+    fn phase_begins(&mut self, _index: usize, phase: &Phase, _attachment: &mut Attachment) -> Result<()> {
+        // What was best before the parameters were reset is not comparable.
+        if phase.optimizer == Continuation::Restart {
+            self.best = None;
+            self.restarts += 1;
+        }
+        Ok(())
+    }
+
+    fn step_done(&mut self, report: StepReport, learner: &mut CausalLm, attachment: &Attachment) -> Result<Flow> {
+        let done = report.step + 1;
+        self.last_loss = report.loss;
+        self.curves.loss.push(Point::new(done, report.loss));
+        self.curves.learning_rate.push(Point::new(done, report.lr));
+        self.progress.step(report.tokens, &format!("loss {:.4}", report.loss));
+        let due = self.every > 0 && (done % self.every == 0 || done == self.total);
+        if due && !self.validation.sequences.is_empty() {
+            self.validate(done, learner, attachment)?;
+        }
+        Ok(if interrupt::asked() { Flow::Stop } else { Flow::Continue })
+    }
+}
+
+impl Watch<'_> {
+    fn validate(&mut self, done: u64, learner: &mut CausalLm, attachment: &Attachment) -> Result<()> {
+        learner.merge();
+        let scored = self.examiner.score(learner, Split::Validation, "validation");
+        let pad = self.examiner.text.tokenizer.pad();
+        let loss = evaluate::mean_loss(learner, &self.validation.sequences, evaluate::BATCH_SIZE, pad);
+        learner.unmerge();
+        let scored = match scored {
+            Err(crate::Error::Interrupted) => return Ok(()), // the step that follows stops the run
+            other => other?,
+        };
+        for metric in &scored.metrics {
+            if let Some(value) = mean(&scored, &metric.name) {
+                self.curves.validation.entry(metric.name.clone()).or_default().push(Point::new(done, value));
+            }
+        }
+        self.curves.validation.entry("loss".to_owned()).or_default().push(Point::new(done, loss?));
+        let primary = &scored.metrics[0];
+        if let (Select::BestValidation, Some(value)) = (self.select, mean(&scored, &primary.name)) {
+            let value = if primary.better == compare::Better::Higher { value } else { -value };
+            if self.best.as_ref().is_none_or(|(best, _)| value > *best) {
+                let tensors = attachment.store().adapter_tensors();
+                self.best = Some((value, tensors.into_iter().map(|(n, t)| (n, t.copy())).collect()));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn mean(scored: &Scored, metric: &str) -> Option<f64> {
+    let values: Vec<f64> = scored.outcomes.iter().filter_map(|o| o.scores.get(metric).copied()).collect();
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}
+
+fn score_test(
+    context: &mut Context<'_>,
+    experiment: &Experiment,
+    attachment: &Attachment,
+    streams: &Seeds,
+) -> Result<Scored> {
+    context.session.learner.activate(&attachment.active());
+    if let Some(sequence) = context.prepared.train.sequences.first() {
+        let ids: Vec<i64> = sequence.tokens.iter().map(|&token| i64::from(token)).collect();
+        merge_and_check(&mut context.session.learner, &Tensor::from_slice(&ids).unsqueeze(0))?;
+    }
+    let label = format!("{} · {} · score", experiment.task.name, experiment.method.info.name);
+    let scored = examiner(context, streams).score(&context.session.learner, Split::Test, &label);
+    context.session.learner.unmerge();
+    scored
+}
+
+/// Writes the adapter as PEFT reads it, packed if that is smaller, and its masks. Returns the size of the first.
+fn save_adapter(context: &mut Context<'_>, experiment: &Experiment, attachment: &Attachment) -> Result<u64> {
+    let folder = context.adapter_folder;
+    let provenance = Provenance {
+        method: experiment.method.info,
+        settings: &experiment.method.settings,
+        base_model: &context.session.name,
+    };
+    let file = adapter_file(&mut context.session.learner, attachment, &provenance)?;
+    file.write(folder)?;
+    let (packed, mut metadata) = peft_core::packed::pack(attachment.store());
+    if !metadata.is_empty() {
+        metadata.extend(file.metadata.clone());
+        tensor_file::write(&folder.join("adapter_packed.safetensors"), &packed, &metadata)?;
+    }
+    let masks: StateDict = attachment
+        .store()
+        .trainables()
+        .filter_map(|(_, entry)| {
+            let site = attachment.sites().iter().find(|site| entry.name.starts_with(&format!("{}.", site.name)))?;
+            Some((format!("mask.{}", site.name), entry.mask()?.shallow_clone()))
+        })
+        .collect();
+    if !masks.is_empty() {
+        tensor_file::write(&folder.join("masks.safetensors"), &masks, &tensor_file::Metadata::new())?;
+    }
+    let path = folder.join("adapter_model.safetensors");
+    Ok(std::fs::metadata(&path).map_err(|source| peft_core::Error::io(path, source))?.len())
+}
+
+fn seconds(since: Instant) -> f64 {
+    since.elapsed().as_secs_f64()
+}

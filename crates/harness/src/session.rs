@@ -1,0 +1,103 @@
+//! A loaded base model: shared by all runs on it.
+
+use std::path::Path;
+
+use models::{Builtin, Decoder, ModelFiles, ModelSource, SpecialTokens, Tokenizer};
+use peft_core::Adaptable;
+use tasks::{Dtype, TextTokenizer};
+use tch::{Device, Kind};
+
+use crate::causal_lm::CausalLm;
+use crate::{Result, builtin, memory};
+
+/// A base model with its tokenizer.
+#[derive(Debug)]
+pub struct Session {
+    /// As the user named it.
+    pub name: String,
+    /// Its files.
+    pub files: ModelFiles,
+    /// The model.
+    pub learner: CausalLm,
+    /// Its tokenizer.
+    pub text: Text,
+    /// Values of the model.
+    pub parameters: u64,
+    /// Hash of its linear layers.
+    pub fingerprint: String,
+    /// Memory before it was loaded.
+    pub memory_before: Option<u64>,
+}
+
+/// Text to tokens and back.
+#[derive(Debug)]
+pub struct Text {
+    /// For data: what stands around a text is the task's rule.
+    pub tokenizer: TextTokenizer,
+    /// For generation.
+    pub decoder: Tokenizer,
+    /// A row ends with any of these.
+    pub end_tokens: Vec<i64>,
+}
+
+impl Session {
+    /// Loads `builtin:NAME` or a folder in Hugging Face layout.
+    ///
+    /// # Errors
+    /// For an unknown name, or files that are missing or malformed.
+    pub fn load(name: &str, dtype: Dtype, device: Device, gradient_checkpointing: bool) -> Result<Self> {
+        let memory_before = memory::anonymous_bytes();
+        let files = name.parse::<ModelSource>()?.files(&builtin::models())?;
+        let decoder = Decoder::load(&files, Some(kind_of(dtype)), device)?;
+        let text = Text::load(&files)?;
+        let mut learner = CausalLm::new(decoder, gradient_checkpointing);
+        let parameters = learner.decoder.count_parameters();
+        let fingerprint = fingerprint(&mut learner);
+        Ok(Self { name: name.to_owned(), files, learner, text, parameters, fingerprint, memory_before })
+    }
+}
+
+impl Text {
+    /// The tokenizer among `files`.
+    ///
+    /// # Errors
+    /// If there is none or it is not understood.
+    pub fn load(files: &ModelFiles) -> Result<Self> {
+        let decoder = Tokenizer::load(files)?;
+        let end_tokens = SpecialTokens::load(files, Some(&decoder))?.eos;
+        let json = files.find("tokenizer.json")?.unwrap_or_default();
+        let mut maps = Vec::new();
+        for name in ["special_tokens_map.json", "tokenizer_config.json"] {
+            if let Some(bytes) = files.find(name)? {
+                maps.push((name, bytes.into_owned()));
+            }
+        }
+        Ok(Self { tokenizer: TextTokenizer::from_files(&json, &maps)?, decoder, end_tokens })
+    }
+}
+
+/// The kind of number that a task's `dtype` means.
+pub fn kind_of(dtype: Dtype) -> Kind {
+    match dtype {
+        Dtype::F32 => Kind::Float,
+        Dtype::Bf16 => Kind::BFloat16,
+    }
+}
+
+/// The decoder in `folder`.
+///
+/// # Errors
+/// If its files are missing, malformed, or describe a model that is not supported.
+pub fn load_decoder(folder: &Path, kind: Kind, device: Device) -> Result<Decoder> {
+    let files = ModelSource::Folder(folder.to_owned()).files(&[] as &[Builtin])?;
+    Ok(Decoder::load(&files, Some(kind), device)?)
+}
+
+/// Hash of all linear layers.
+fn fingerprint(model: &mut dyn Adaptable) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for linear in model.linears() {
+        hasher.update(linear.name().as_bytes()).update(linear.fingerprint().as_bytes());
+    }
+    hasher.finalize().to_hex()[..16].to_owned()
+}
