@@ -32,9 +32,10 @@ fn say(value: &Value) {
 }
 
 fn main() {
+    peft_core::device::keep_freed_memory();
     let args = Args::parse();
     tch::set_num_threads(args.threads);
-    let decoder = models::load(&args.model, Kind::Float, Device::Cpu).expect("the model loads");
+    let decoder = harness::session::load_decoder(&args.model, Kind::Float, Device::Cpu).expect("the model loads");
     let loaded = anonymous_bytes();
     let memory = PeakMemory::start();
     let mut contestant = Contestant::new(decoder, &args.method, args.rank, [args.rows, args.length]);

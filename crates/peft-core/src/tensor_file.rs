@@ -146,8 +146,11 @@ pub fn write(path: &Path, tensors: &StateDict, metadata: &Metadata) -> Result<()
 /// [`Error::Io`], or what `write` returns; `path` is as it was then.
 pub fn write_atomically(path: &Path, write: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut temporary =
-        tempfile::NamedTempFile::new_in(folder).map_err(|source| Error::io(folder, source))?;
+    let mut builder = tempfile::Builder::new();
+    // Temporary files are private otherwise; the umask still takes away what it takes from any new file.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut temporary = builder.tempfile_in(folder).map_err(|source| Error::io(folder, source))?;
     write(temporary.as_file_mut())?;
     temporary.as_file().sync_all().map_err(|source| Error::io(path, source))?;
     temporary.persist(path).map_err(|error| Error::io(path, error.error))?;

@@ -99,9 +99,10 @@ impl Case {
     /// If a value is of no use.
     pub fn method_settings(&self) -> Result<(toml::Table, Targets)> {
         let mut config: Map<String, Value> = self.field("method_config")?;
-        let targets = config.remove("target_modules").unwrap_or_default();
-        let names: Vec<String> = serde_json::from_value(targets)
+        let names: Option<Vec<String>> = serde_json::from_value(config.remove("target_modules").unwrap_or_default())
             .map_err(|error| CoreError::format(self.folder.join("case.json"), format!("target_modules: {error}")))?;
+        // Methods that train the base itself name no targets.
+        let targets = names.map(Targets::names).unwrap_or_default();
         let mut settings = toml::Table::new();
         for (key, value) in config {
             // Dropout is 0 in every case, also for methods that have none; decay belongs to the optimizer.
@@ -113,10 +114,11 @@ impl Case {
             settings.insert(renamed.to_owned(), value);
         }
         if self.has("masks.safetensors") {
+            settings.remove("granularity"); // "given"
             let path = self.folder.join("masks.safetensors").display().to_string();
             settings.insert("mask".to_owned(), toml::Value::String(path));
         }
-        Ok((settings, Targets::names(names)))
+        Ok((settings, targets))
     }
 
     /// The optimizer section.
