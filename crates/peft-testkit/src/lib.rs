@@ -6,4 +6,4 @@ mod toy;
 
 pub use close::{Tolerance, assert_close};
 pub use laws::{Bench, check_all};
-pub use toy::{Toy, Trained};
+pub use toy::{Rounded, Toy, Trained};
