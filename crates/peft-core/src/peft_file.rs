@@ -212,7 +212,7 @@ pub fn adapter_file(
     config.insert("task_type".into(), json!(provenance.task_type));
     config.insert("fan_in_fan_out".into(), json!(provenance.fan_in_fan_out));
     config.insert("inference_mode".into(), json!(true));
-    for key in ["auto_mapping", "revision", "exclude_modules", "layers_to_transform", "layers_pattern"] {
+    for key in ["auto_mapping", "revision", "layers_to_transform", "layers_pattern"] {
         config.entry(key).or_insert(Value::Null);
     }
     config.entry("modules_to_save").or_insert(Value::Null);
