@@ -61,7 +61,7 @@ impl Contestant {
                 let mut gradients = Gradients::default();
                 gradients.accumulate(&loss, attachment.store(), &[]).expect("backward works");
                 gradients.apply_masks(attachment.store());
-                let grad_norm = optimizer.step(attachment.store(), &gradients, 1.0).grad_norm;
+                let grad_norm = attachment.step(optimizer, &gradients, 1.0).grad_norm;
                 Step { loss: loss.double_value(&[]), grad_norm }
             }
             None => {

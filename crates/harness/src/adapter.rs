@@ -95,7 +95,7 @@ pub fn attach(model: &mut dyn Adaptable, name: &str, file: &AdapterFile) -> Resu
     }
     let method = (info.build)(settings.clone())?;
     let attachment =
-        Attachment::load(model, name, method, &file.targets()?, &AsLoaded, (&file.tensors, &file.origin))?;
+        Attachment::load(model, name, method, &file.targets()?, &AsLoaded, file)?;
     if let Err(error) = file.check_base(&attachment) {
         attachment.detach(model);
         return Err(error.into());

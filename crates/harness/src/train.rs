@@ -266,7 +266,7 @@ impl Run {
             };
             observer.gradients(step, &gradients, attachment)?;
             if phase.updates {
-                step.grad_norm = self.optimizer.step(attachment.store(), &gradients, factor).grad_norm;
+                step.grad_norm = attachment.step(&mut self.optimizer, &gradients, factor).grad_norm;
                 if phase_step == 0 && step.grad_norm == 0.0 {
                     return Err(Error::NoGradient { phase: phase.name });
                 }

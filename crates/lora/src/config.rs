@@ -2,7 +2,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use peft_core::Result;
-use peft_core::low_rank::{LoraFields, Ranks, Scaling};
+use peft_core::low_rank::{Init, LoraFields, Ranks, Scaling};
 
 /// Settings of LoRA.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,17 +20,6 @@ pub struct Config {
     pub rank_pattern: IndexMap<String, i64>,
     /// α by module name.
     pub alpha_pattern: IndexMap<String, f64>,
-}
-
-/// Distribution of A before training; B is zero.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Init {
-    /// U(-1/√in, 1/√in): the reference code's and PEFT's default.
-    #[default]
-    KaimingUniform,
-    /// N(0, 1/r²): PEFT's `gaussian`; the paper speaks of a Gaussian.
-    Gaussian,
 }
 
 impl Default for Config {

@@ -4,6 +4,6 @@ mod config;
 mod method;
 mod plus;
 
-pub use config::{Config, Init};
+pub use config::Config;
 pub use method::{LORA, Lora};
 pub use plus::{LORA_PLUS, LoraPlus, PlusConfig};

@@ -1,13 +1,12 @@
 use serde_json::{Map, Value};
-use tch::{Kind, Tensor};
 
-use peft_core::low_rank::{Dropout, LoraFields, Ranks, flag};
+use peft_core::low_rank::{LoraFields, Ranks, ZeroStart, flag, starts_from_zero};
 use peft_core::{
-    Attached, Capabilities, LowRank, Method, MethodInfo, Paper, Params, PeftFormat, Place, Result, Role,
-    Site, init, parse_settings, resolve_settings,
+    Attached, Capabilities, Method, MethodInfo, Paper, Params, PeftFormat, Place, Result, Site,
+    parse_settings, resolve_settings,
 };
 
-use crate::{Config, Init};
+use crate::Config;
 
 /// The registry entry.
 pub const LORA: MethodInfo = MethodInfo {
@@ -54,19 +53,9 @@ impl Method for Lora {
     }
 
     fn attach(&mut self, place: Place<'_>, params: &mut Params<'_>) -> Result<Attached> {
-        let (rank, shape) = (self.ranks.rank(place.site), place.site.shape);
-        let mut rng = params.rng("lora_A.weight");
-        let size = [rank, shape.in_features];
-        let start = match self.config.init {
-            Init::KaimingUniform => init::kaiming_uniform_sqrt5(&size, &mut rng, params.device()),
-            Init::Gaussian => init::normal(&size, 1.0 / rank as f32, &mut rng, params.device()),
-        };
-        let a = params.trainable("lora_A.weight", Role::Down, &start)?;
-        let zeros = Tensor::zeros([shape.out_features, rank], (Kind::Float, params.device()));
-        let b = params.trainable("lora_B.weight", Role::Up, &zeros)?;
-        let dropout = Dropout::new(self.config.dropout, params.seeds())?;
-        let scaling = self.ranks.scaling(place.site);
-        Ok(Attached::new(LowRank { dropout, ..LowRank::new(a.tensor(), b.tensor(), scaling) }))
+        let (rank, scaling) = (self.ranks.rank(place.site), self.ranks.scaling(place.site));
+        let start = ZeroStart { rank, scaling, init: self.config.init, dropout: self.config.dropout };
+        Ok(Attached::new(start.attach(place.site, params)?))
     }
 }
 
@@ -76,9 +65,7 @@ fn write_peft(table: &toml::Table) -> Result<Map<String, Value>> {
 
 /// Plain LoRA: none of the flags by which PEFT tells the variants apart.
 fn read_peft(config: &Map<String, Value>) -> Result<Option<toml::Table>> {
-    let init = config.get("init_lora_weights");
-    let plain = init.is_none_or(|v| v.is_boolean() || v.is_null() || v == "gaussian");
-    if flag(config, "use_dora") || flag(config, "use_rslora") || !plain {
+    if flag(config, "use_dora") || flag(config, "use_rslora") || !starts_from_zero(config) {
         return Ok(None);
     }
     let config = Config::from_peft(LoraFields::read(config)?);

@@ -1,12 +1,13 @@
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+use peft_core::low_rank::Init;
 use peft_core::{
     AdamWConfig, Attached, Error, Method, MethodInfo, Paper, Params, PeftFormat, Place, Result, Role, Site,
     parse_settings, resolve_settings,
 };
 
-use crate::{Config, Init, LORA, Lora};
+use crate::{Config, LORA, Lora};
 
 /// The registry entry.
 pub const LORA_PLUS: MethodInfo = MethodInfo {

@@ -1,10 +1,27 @@
-//! The registry: the only place that names the methods.
+#![doc = include_str!("../README.md")]
+
+mod dvora;
+
+pub use dvora::{DVORA, Dvora, DvoraConfig};
 
 use peft_core::{Error, MethodInfo, Result};
 
 /// Every method, in the order in which tables list them.
-pub const METHODS: &[MethodInfo] =
-    &[baselines::FULL, lora::LORA, lora::LORA_PLUS, lori::LORI_D, lori::LORI_S];
+pub const METHODS: &[MethodInfo] = &[
+    baselines::FULL,
+    lora::LORA,
+    lora::LORA_PLUS,
+    rslora::RSLORA,
+    baselines::LORA_FA,
+    lori::LORI_D,
+    lori::LORI_S,
+    dora::DORA,
+    pissa::PISSA,
+    milora::MILORA,
+    baselines::OLORA,
+    baselines::VERA,
+    DVORA,
+];
 
 /// The method of this exact name.
 ///

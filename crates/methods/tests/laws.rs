@@ -1,33 +1,48 @@
-//! Every method keeps every law, on f32 and bf16 bases.
+//! Every method keeps every law, on f32 and bf16 bases and on one that is stored with loss.
 
 use methods::{METHODS, find};
-use peft_core::{AsLoaded, MethodInfo};
-use peft_testkit::{Bench, check_all};
+use peft_core::{AsLoaded, MethodInfo, Storage};
+use peft_testkit::{Bench, Rounded, check_all};
 use tch::Kind;
 
-/// Settings that fit the toy's layers: where a method's defaults assume a large model.
-fn settings(info: &MethodInfo) -> toml::Table {
-    let text = match info.name {
-        "full" => "",
-        "lori-s" => "rank = 4\nalpha = 8.0\nsparsity = 0.5",
-        _ => "rank = 4\nalpha = 8.0",
+/// Settings that fit the toy's layers: where a method's defaults assume a large model, and where a setting changes what
+/// is computed.
+fn settings(info: &MethodInfo) -> Vec<toml::Table> {
+    const RANK: &str = "rank = 4\nalpha = 8.0";
+    let variants: &[&str] = match info.name {
+        "full" => &[""],
+        "vera" | "dvora" => &["rank = 8", "rank = 8\nprojection_prng_key = 1\nsave_projection = false"],
+        "lori-s" => &["rank = 4\nalpha = 8.0\nsparsity = 0.5"],
+        "dora" => &[RANK, "rank = 4\nnorm_gradient = 'full'\nmagnitude_only = ['up_proj']"],
+        "pissa" => &[RANK, "rank = 4\nalpha = 4.0\ninit = 'pissa_niter_2'\nquantization_iterations = 2"],
+        "milora" => &[RANK, "rank = 4\nalpha = 4.0\ncomponents = 'random'\nsvd = 'full'"],
+        "lora-fa" => &[RANK, "rank = 4\ngradient = 'plain'"],
+        _ => &[RANK],
     };
-    text.parse().unwrap()
+    variants.iter().map(|text| text.parse().unwrap()).collect()
 }
 
-fn check(kind: Kind) {
-    for info in METHODS {
+fn check<'a>(methods: impl Iterator<Item = &'a MethodInfo>, kind: Kind, storage: &dyn Storage) {
+    for info in methods {
         let find = |name: &str| *find(name).unwrap();
-        check_all(Bench { info: *info, settings: &settings(info), find: &find, kind, storage: &AsLoaded });
+        for settings in settings(info) {
+            check_all(Bench { info: *info, settings: &settings, find: &find, kind, storage });
+        }
     }
 }
 
 #[test]
 fn on_f32() {
-    check(Kind::Float);
+    check(METHODS.iter(), Kind::Float, &AsLoaded);
 }
 
 #[test]
 fn on_bf16() {
-    check(Kind::BFloat16);
+    check(METHODS.iter(), Kind::BFloat16, &AsLoaded);
+}
+
+/// Where storing changes the weights, residual methods replace them.
+#[test]
+fn on_a_base_stored_with_loss() {
+    check(METHODS.iter().filter(|info| info.capabilities.quantized_base), Kind::Float, &Rounded);
 }

@@ -1,9 +1,11 @@
+use std::collections::BTreeMap;
+
 use tch::{Device, Tensor};
 
 use crate::{
-    Active, AdamWConfig, Adaptable, Adapter, Attached, Base, Candidate, Gradients, Method, Mode, ParamStore,
-    Params, Part, Phase, PhaseContext, Place, Purpose, Result, Role, Roles, Seeds, Site, StateDict, Step,
-    Storage, Targets,
+    Active, AdamW, AdamWConfig, Adaptable, Adapter, Attached, Base, Candidate, FileTensors, FrozenWeight,
+    Gradients, Method, Mode, ParamStore, Params, Part, Phase, PhaseContext, Place, Purpose, Result, Role,
+    Roles, Seeds, Site, StateDict, Step, StepReport, Storage, Targets,
 };
 
 /// A method attached to a model: its tensors, its state, and the sites it adapts.
@@ -31,36 +33,28 @@ impl Attachment {
         storage: &dyn Storage,
         seeds: &Seeds,
     ) -> Result<Self> {
-        Self::with_purpose(Purpose::Train, model, name, method, targets, storage, seeds)
+        Self::with_file(None, model, name, method, targets, storage, seeds)
     }
 
-    /// Attaches `method` as a place for `tensors` and fills it with them; `origin` names them in errors.
+    /// Attaches `method` as a place for the tensors of `file` and fills it with them.
     ///
     /// # Errors
     /// As [`Self::new`], and [`crate::Error::StateDict`] for tensors that do not match exactly. The model carries
     /// nothing then.
-    pub fn load(
+    pub fn load<'f>(
         model: &mut dyn Adaptable,
         name: &str,
         method: Box<dyn Method>,
         targets: &Targets,
         storage: &dyn Storage,
-        (tensors, origin): (&StateDict, &str),
+        file: impl Into<FileTensors<'f>>,
     ) -> Result<Self> {
-        let seeds = Seeds::new(0);
-        let mut attachment =
-            Self::with_purpose(Purpose::Load, model, name, method, targets, storage, &seeds)?;
-        match attachment.store.load_adapter(tensors, origin) {
-            Ok(()) => Ok(attachment),
-            Err(error) => {
-                attachment.detach(model);
-                Err(error)
-            }
-        }
+        let file = Some(file.into());
+        Self::with_file(file, model, name, method, targets, storage, &Seeds::new(0))
     }
 
-    fn with_purpose(
-        purpose: Purpose,
+    fn with_file(
+        file: Option<FileTensors<'_>>,
         model: &mut dyn Adaptable,
         name: &str,
         method: Box<dyn Method>,
@@ -68,6 +62,7 @@ impl Attachment {
         storage: &dyn Storage,
         seeds: &Seeds,
     ) -> Result<Self> {
+        let purpose = if file.is_some() { Purpose::Load } else { Purpose::Train };
         let mut attachment = Self {
             name: name.to_owned(),
             method,
@@ -76,7 +71,7 @@ impl Attachment {
             seeds: seeds.clone(),
             fingerprint: String::new(),
         };
-        match attachment.build(model, targets, storage) {
+        match attachment.build(model, targets, storage, file) {
             Ok(()) => Ok(attachment),
             Err(error) => {
                 attachment.detach(model);
@@ -85,10 +80,31 @@ impl Attachment {
         }
     }
 
-    fn build(&mut self, model: &mut dyn Adaptable, targets: &Targets, storage: &dyn Storage) -> Result<()> {
+    /// Selects the sites, attaches the method at each, fills in what `file` holds.
+    fn build(
+        &mut self,
+        model: &mut dyn Adaptable,
+        targets: &Targets,
+        storage: &dyn Storage,
+        file: Option<FileTensors<'_>>,
+    ) -> Result<()> {
         let device = device_of(model);
         self.tune_whole(model, device)?;
         self.sites = self.select(model, targets)?;
+        let given = file.map(|file| self.import(model, file)).transpose()?;
+        self.attach_sites(model, storage, device)?;
+        match (given, file) {
+            (Some(tensors), Some(file)) => self.store.load_adapter(&tensors, file.origin),
+            _ => Ok(()),
+        }
+    }
+
+    fn attach_sites(
+        &mut self,
+        model: &mut dyn Adaptable,
+        storage: &dyn Storage,
+        device: Device,
+    ) -> Result<()> {
         self.method.begin(&self.sites, &mut Params::new(&mut self.store, None, &self.seeds, device))?;
 
         let mut hasher = blake3::Hasher::new();
@@ -153,6 +169,27 @@ impl Attachment {
             .enumerate()
             .map(|(index, linear)| Site { index, name: linear.name().to_owned(), shape: linear.shape() })
             .collect())
+    }
+
+    /// Overwrites the adapter's tensors with those of `file`.
+    ///
+    /// # Errors
+    /// [`crate::Error::StateDict`] for tensors that do not match exactly; whatever the method refuses. Nothing is
+    /// changed then.
+    pub fn fill<'f>(&mut self, model: &mut dyn Adaptable, file: impl Into<FileTensors<'f>>) -> Result<()> {
+        let file = file.into();
+        let tensors = self.import(model, file)?;
+        self.store.load_adapter(&tensors, file.origin)
+    }
+
+    /// The adapter's tensors as a file holds them.
+    pub fn file_tensors(&self) -> StateDict {
+        self.method.export(self.store.adapter_tensors())
+    }
+
+    fn import(&mut self, model: &mut dyn Adaptable, file: FileTensors<'_>) -> Result<StateDict> {
+        let weights = frozen_weights(model);
+        tch::no_grad(|| self.method.import(file, &self.sites, &|site| weights[&site.name].dense()))
     }
 
     /// Takes the adapter off the model.
@@ -225,8 +262,7 @@ impl Attachment {
         trains: &Roles,
         resumed: bool,
     ) -> Result<()> {
-        let weights: std::collections::BTreeMap<String, Box<dyn crate::FrozenWeight>> =
-            model.linears().into_iter().map(|l| (l.name().to_owned(), l.frozen().share())).collect();
+        let weights = frozen_weights(model);
         let frozen = |site: &Site| weights[&site.name].dense();
         let mut context = PhaseContext {
             store: &mut self.store,
@@ -252,6 +288,12 @@ impl Attachment {
         self.method.regularizer()
     }
 
+    /// One step of `optimizer` along `gradients`, as the method directs it ([`Method::precondition`]); `lr_factor` is the
+    /// schedule's.
+    pub fn step(&self, optimizer: &mut AdamW, gradients: &Gradients, lr_factor: f64) -> StepReport {
+        optimizer.step_along(&self.store, gradients, lr_factor, |id, g| self.method.precondition(id, g))
+    }
+
     /// As [`Method::after_step`].
     ///
     /// # Errors
@@ -265,6 +307,10 @@ impl Attachment {
     pub fn telemetry(&self) -> Vec<(String, f64)> {
         self.method.telemetry()
     }
+}
+
+fn frozen_weights(model: &mut dyn Adaptable) -> BTreeMap<String, Box<dyn FrozenWeight>> {
+    model.linears().into_iter().map(|l| (l.name().to_owned(), l.frozen().share())).collect()
 }
 
 fn device_of(model: &mut dyn Adaptable) -> Device {

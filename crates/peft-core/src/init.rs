@@ -13,6 +13,8 @@ use crate::Seeds;
 pub enum Initializer {
     /// [`kaiming_uniform_sqrt5`].
     KaimingUniformSqrt5,
+    /// [`kaiming_uniform`].
+    KaimingUniform,
 }
 
 /// A draw that can be repeated: a distribution and the stream it came from.
@@ -30,6 +32,7 @@ impl Draw {
         let mut rng = self.seeds.rng();
         match self.initializer {
             Initializer::KaimingUniformSqrt5 => kaiming_uniform_sqrt5(shape, &mut rng, device),
+            Initializer::KaimingUniform => kaiming_uniform(shape, &mut rng, device),
         }
     }
 }
@@ -46,6 +49,13 @@ pub fn uniform(shape: &[i64], bound: f32, rng: &mut impl Rng, device: Device) ->
 pub fn kaiming_uniform_sqrt5(shape: &[i64], rng: &mut impl Rng, device: Device) -> Tensor {
     let fan_in = shape[1..].iter().product::<i64>() as f64;
     uniform(shape, (1.0 / fan_in.sqrt()) as f32, rng, device)
+}
+
+/// Kaiming's uniform distribution for layers followed by a ReLU: U(-√(6/in), √(6/in)), variance 2/in, for a matrix
+/// `[out, in]`.
+pub fn kaiming_uniform(shape: &[i64], rng: &mut impl Rng, device: Device) -> Tensor {
+    let fan_in = shape[1..].iter().product::<i64>() as f64;
+    uniform(shape, (6.0 / fan_in).sqrt() as f32, rng, device)
 }
 
 /// N(0, std²), kind Float.

@@ -28,6 +28,7 @@ pub mod low_rank;
 pub mod near;
 pub mod packed;
 pub mod peft_file;
+pub mod residual;
 pub mod tensor_file;
 
 pub use adaptable::{Active, Adaptable, Part};
@@ -38,8 +39,8 @@ pub use gradients::Gradients;
 pub use length::Length;
 pub use low_rank::LowRank;
 pub use method::{
-    Attached, Capabilities, Method, MethodInfo, ModelShape, Need, Paper, PeftFormat, PhaseContext, Place,
-    Step, parse_settings, resolve_settings,
+    Attached, Capabilities, FileTensors, Method, MethodInfo, ModelShape, Need, Paper, PeftFormat,
+    PhaseContext, Place, Step, parse_settings, resolve_settings,
 };
 pub use optimizer::{AdamW, AdamWConfig, Clip, StepReport};
 pub use parameter::Parameter;

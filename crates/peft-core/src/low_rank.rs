@@ -3,6 +3,9 @@
 mod fused;
 mod peft;
 mod ranks;
+mod zero;
+
+pub mod products;
 
 use tch::Tensor;
 
@@ -10,8 +13,9 @@ use crate::{Base, Delta, Error, Mode, Result, Seeds};
 
 use fused::LowRankLinear;
 pub use fused::Plan;
-pub use peft::{LoraFields, flag};
+pub use peft::{LoraFields, flag, starts_from_zero};
 pub use ranks::{Ranks, Scaling};
+pub use zero::{Init, ZeroStart};
 
 /// Dropout on the input of the low-rank branch.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +42,7 @@ impl Dropout {
     ///
     /// Reseeds libtorch's generator, so that the same pass can be drawn again (in backward, in a recomputation,
     /// after a resume).
-    pub(crate) fn mask(self, x: &Tensor, seed: u64) -> Tensor {
+    pub fn mask(self, x: &Tensor, seed: u64) -> Tensor {
         tch::manual_seed((seed ^ self.salt.rotate_left(17)).cast_signed());
         let mut mask = x.empty_like();
         let _ = mask.bernoulli_float_(1.0 - self.p);
@@ -48,6 +52,9 @@ impl Dropout {
 
 /// `ΔW = s·B·A - s·B₀·A₀` with `A [r, in]`, `B [out, r]`; the second term, constant, only for methods that start
 /// from a part of the weight itself (PiSSA, MiLoRA, OLoRA).
+///
+/// B₀·A₀ may be as large as W, so the difference is never taken between products: it is computed as
+/// `s·((B - B₀)·A + B₀·(A - A₀))`, which is 0 exactly at the start and small where A and B moved little.
 ///
 /// Source: LoRA (arXiv 2106.09685) section 4.1; the initializations differ by method.
 #[derive(Debug)]
@@ -69,27 +76,39 @@ impl LowRank {
     pub fn new(a: Tensor, b: Tensor, scaling: f64) -> Self {
         Self { a, b, scaling, dropout: None, start: None }
     }
+
+    /// `(s·B, A)`, or with a start `(s·[B - B₀, B₀], [A; A - A₀])`: what is multiplied, r or 2r wide.
+    fn multiplied(&self) -> (Tensor, Tensor) {
+        multiplied(&self.a, &self.b, self.scaling, self.start.as_ref())
+    }
+}
+
+/// See [`LowRank::multiplied`].
+fn multiplied(a: &Tensor, b: &Tensor, scaling: f64, start: Option<&(Tensor, Tensor)>) -> (Tensor, Tensor) {
+    match start {
+        None => (b * scaling, a.shallow_clone()),
+        Some((b0, a0)) => (Tensor::cat(&[&(b - b0), b0], 1) * scaling, Tensor::cat(&[a, &(a - a0)], 0)),
+    }
 }
 
 impl Delta for LowRank {
     fn weight(&self) -> Tensor {
-        let moved = self.b.matmul(&self.a);
-        match &self.start {
-            Some((b0, a0)) => (moved - b0.matmul(a0)) * self.scaling,
-            None => moved * self.scaling,
-        }
+        let (up, down) = self.multiplied();
+        up.matmul(&down)
     }
 
     fn apply(&self, x: &Tensor, mode: Mode) -> Tensor {
         let x = x.to_kind(self.a.kind());
-        let branch_input = match (self.dropout, mode) {
-            (Some(dropout), Mode::Train { seed }) => &x * dropout.mask(&x, seed),
-            _ => x.shallow_clone(),
-        };
-        let moved = branch_input.matmul(&self.a.tr()).matmul(&self.b.tr());
+        let (up, down) = self.multiplied();
+        let branch = |x: &Tensor| x.matmul(&down.tr()).matmul(&up.tr());
+        let (Some(dropout), Mode::Train { seed }) = (self.dropout, mode) else { return branch(&x) };
+        let dropped = &x * dropout.mask(&x, seed);
         match &self.start {
-            Some((b0, a0)) => (moved - x.matmul(&a0.tr()).matmul(&b0.tr())) * self.scaling,
-            None => moved * self.scaling,
+            None => branch(&dropped),
+            // The constant term sees the whole input.
+            Some((b0, a0)) => {
+                branch(&dropped) + (&dropped - x).matmul(&a0.tr()).matmul(&(b0 * self.scaling).tr())
+            }
         }
     }
 

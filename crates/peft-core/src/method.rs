@@ -3,6 +3,7 @@ use std::fmt::Debug;
 use serde_json::{Map, Value};
 use tch::Tensor;
 
+use crate::peft_file::AdapterFile;
 use crate::{
     AdamWConfig, Adapter, Delta, Error, Gradients, Param, ParamId, ParamStore, Params, Phase, Result, Role,
     Seeds, Site, StateDict,
@@ -87,9 +88,64 @@ pub trait Method: Debug {
         Ok(())
     }
 
+    /// What the optimizer takes for the gradient of `id`, from the gradient after masking and clipping: LoRA-FA solves
+    /// for the direction that comes closest to full fine-tuning.
+    fn precondition(&self, _id: ParamId, gradient: Tensor) -> Tensor {
+        gradient
+    }
+
+    /// The tensors of the adapter for a file, from those of the store, where a file holds them in another form.
+    fn export(&self, tensors: StateDict) -> StateDict {
+        tensors
+    }
+
+    /// The reverse of [`Self::export`], also for what other tools write. Called before `begin` when an adapter is
+    /// attached for loading, or at any time after `attach`. `weight` gives the weight of a site, dense.
+    ///
+    /// # Errors
+    /// If the file lacks something that cannot be made up for.
+    fn import(
+        &mut self,
+        file: FileTensors<'_>,
+        _sites: &[Site],
+        _weight: &dyn Fn(&Site) -> Tensor,
+    ) -> Result<StateDict> {
+        Ok(file.shallow_clone())
+    }
+
     /// Scalars worth plotting.
     fn telemetry(&self) -> Vec<(String, f64)> {
         Vec::new()
+    }
+}
+
+/// The tensors of an adapter file, under our names.
+#[derive(Clone, Copy, Debug)]
+pub struct FileTensors<'a> {
+    /// What the file holds.
+    pub tensors: &'a StateDict,
+    /// The same adapter before its first step, for files of residual methods that do not hold it (PEFT's).
+    pub start: Option<&'a StateDict>,
+    /// For errors.
+    pub origin: &'a str,
+}
+
+impl FileTensors<'_> {
+    /// Other handles to the tensors.
+    pub fn shallow_clone(&self) -> StateDict {
+        self.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect()
+    }
+}
+
+impl<'a> From<(&'a StateDict, &'a str)> for FileTensors<'a> {
+    fn from((tensors, origin): (&'a StateDict, &'a str)) -> Self {
+        Self { tensors, start: None, origin }
+    }
+}
+
+impl<'a> From<&'a AdapterFile> for FileTensors<'a> {
+    fn from(file: &'a AdapterFile) -> Self {
+        (&file.tensors, file.origin.as_str()).into()
     }
 }
 

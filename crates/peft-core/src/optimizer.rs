@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use crate::{Entry, Error, Gradients, ParamStore, Result, Role, StateDict};
+use crate::{Entry, Error, Gradients, ParamId, ParamStore, Result, Role, StateDict};
 
 /// Settings of [`AdamW`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -129,15 +129,27 @@ impl AdamW {
 
     /// Moves every tensor of `store` that has a gradient; `lr_factor` is the schedule's.
     pub fn step(&mut self, store: &ParamStore, gradients: &Gradients, lr_factor: f64) -> StepReport {
+        self.step_along(store, gradients, lr_factor, |_, gradient| gradient)
+    }
+
+    /// As [`Self::step`], with each gradient turned by `precondition` after clipping. The gradient of a masked tensor
+    /// is packed to its entries inside the mask, `[nnz]`.
+    pub fn step_along(
+        &mut self,
+        store: &ParamStore,
+        gradients: &Gradients,
+        lr_factor: f64,
+        precondition: impl Fn(ParamId, Tensor) -> Tensor,
+    ) -> StepReport {
         let _guard = tch::no_grad_guard();
-        let work: Vec<(&Entry, Tensor)> =
-            gradients.iter().map(|(id, g)| (store.entry(id), g)).map(|(e, g)| (e, self.pack(e, g))).collect();
+        let work: Vec<(ParamId, Tensor)> =
+            gradients.iter().map(|(id, gradient)| (id, self.pack(store.entry(id), gradient))).collect();
         let norms: Vec<f64> = norms(work.iter().map(|(_, gradient)| gradient));
         let all = norms.iter().map(|norm| norm * norm).sum::<f64>().sqrt();
-        for ((entry, gradient), own) in work.into_iter().zip(norms) {
+        for ((id, gradient), own) in work.into_iter().zip(norms) {
             let clip = self.config.clip.factor(own, all);
             let clipped = if clip < 1.0 { gradient * clip } else { gradient };
-            self.update(entry, &clipped, lr_factor);
+            self.update(store.entry(id), &precondition(id, clipped), lr_factor);
         }
         StepReport { grad_norm: all }
     }

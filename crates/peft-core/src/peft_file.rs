@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use crate::tensor_file::{self, Metadata};
-use crate::{Attachment, Error, Modules, ParamStore, Result, Role, StateDict, Targets};
+use crate::{Attachment, Error, Modules, Result, Role, StateDict, Targets};
 
 const CONFIG: &str = "adapter_config.json";
 const TENSORS: &str = "adapter_model.safetensors";
@@ -212,7 +212,7 @@ pub fn adapter_file(
     config.insert("task_type".into(), json!(provenance.task_type));
     config.insert("fan_in_fan_out".into(), json!(provenance.fan_in_fan_out));
     config.insert("inference_mode".into(), json!(true));
-    for key in ["auto_mapping", "revision", "exclude_modules", "layers_to_transform", "layers_pattern"] {
+    for key in ["auto_mapping", "revision", "layers_to_transform", "layers_pattern"] {
         config.entry(key).or_insert(Value::Null);
     }
     config.entry("modules_to_save").or_insert(Value::Null);
@@ -220,23 +220,14 @@ pub fn adapter_file(
     let mut metadata = metadata;
     metadata.insert("format".into(), "pt".into());
     metadata.insert(FINGERPRINT.into(), attachment.fingerprint().to_owned());
-    AdapterFile {
-        config,
-        tensors: prefixed(attachment.store()),
-        metadata,
-        origin: attachment.name().to_owned(),
-    }
+    AdapterFile { config, tensors: prefixed(attachment), metadata, origin: attachment.name().to_owned() }
 }
 
 /// The adapter's tensors under PEFT's names.
-fn prefixed(store: &ParamStore) -> StateDict {
-    let saved = store.entries().iter().filter(|entry| entry.in_adapter());
-    saved
-        .map(|entry| {
-            let prefix = if entry.shared { SHARED_PREFIX } else { PREFIX };
-            (format!("{prefix}{}", entry.name), entry.tensor.detach())
-        })
-        .collect()
+fn prefixed(attachment: &Attachment) -> StateDict {
+    let shared = |name: &str| attachment.store().find(name).is_some_and(|entry| entry.shared);
+    let prefix = |name: &str| if shared(name) { SHARED_PREFIX } else { PREFIX };
+    attachment.file_tensors().into_iter().map(|(n, t)| (format!("{}{n}", prefix(&n)), t)).collect()
 }
 
 /// The shortest list that selects exactly the adapted layers: last components, or else full paths.

@@ -27,18 +27,14 @@ pub struct AdaptedLinear {
     is_head: bool,
     frozen: Box<dyn FrozenWeight>,
     bias: Option<Parameter>,
-    adapters: BTreeMap<String, Carried>,
+    adapters: BTreeMap<String, Box<dyn Adapter>>,
+    /// Present where a residual replaced the weight: adds back what `frozen` lacks. It stays when the residual's adapter
+    /// goes, so that the base remains the base.
+    anchor: Option<Box<dyn Delta>>,
     active: Active,
     merged: Option<Dense>,
     probe: Option<Tensor>,
     fingerprint: OnceCell<String>,
-}
-
-#[derive(Debug)]
-struct Carried {
-    adapter: Box<dyn Adapter>,
-    /// Present where `frozen` was replaced: adds back what it lacks.
-    anchor: Option<Box<dyn Delta>>,
 }
 
 impl AdaptedLinear {
@@ -54,6 +50,7 @@ impl AdaptedLinear {
             frozen: Box::new(Dense::new(weight)),
             bias,
             adapters: BTreeMap::new(),
+            anchor: None,
             active: Active::None,
             merged: None,
             probe: None,
@@ -110,7 +107,7 @@ impl AdaptedLinear {
 
     /// The adapter called `name`.
     pub fn adapter(&self, name: &str) -> Option<&dyn Adapter> {
-        self.adapters.get(name).map(|carried| &*carried.adapter)
+        self.adapters.get(name).map(|adapter| &**adapter)
     }
 
     /// `x [.., in] -> [.., out]` through the active adapter.
@@ -120,13 +117,13 @@ impl AdaptedLinear {
             return merged.linear(x, bias.as_ref());
         }
         let base = Base { weight: &*self.frozen, bias: bias.as_ref() };
-        let carried = match &self.active {
+        let active = match &self.active {
             Active::One(name) => self.adapters.get(name),
             Active::None => None,
         };
-        match (carried, &self.probe) {
-            (Some(carried), None) => carried.adapter.forward(x, base, mode),
-            (Some(carried), Some(probe)) => probed(x, probe, &*carried.adapter, bias.as_ref(), mode),
+        match (active, &self.probe) {
+            (Some(adapter), None) => adapter.forward(x, base, mode),
+            (Some(adapter), Some(probe)) => probed(x, probe, &**adapter, bias.as_ref(), mode),
             (None, _) => self.bare(x, base),
         }
     }
@@ -134,7 +131,7 @@ impl AdaptedLinear {
     /// The base's function; where a residual replaced the weight, the anchor adds what it lacks.
     fn bare(&self, x: &Tensor, base: Base<'_>) -> Tensor {
         let y = base.linear(x);
-        match self.adapters.values().find_map(|carried| carried.anchor.as_ref()) {
+        match &self.anchor {
             Some(anchor) => {
                 let kind = y.kind();
                 (y + anchor.apply(x, Mode::Eval)).to_kind(kind)
@@ -152,9 +149,9 @@ impl AdaptedLinear {
         let frozen = self.frozen.dense();
         match &self.active {
             Active::One(name) if self.adapters.contains_key(name) => {
-                self.adapters[name].adapter.effective_weight(&frozen)
+                self.adapters[name].effective_weight(&frozen)
             }
-            _ => match self.adapters.values().find_map(|carried| carried.anchor.as_ref()) {
+            _ => match &self.anchor {
                 Some(anchor) => frozen.to_kind(Kind::Float) + anchor.weight(),
                 None => frozen,
             },
@@ -167,13 +164,13 @@ impl AdaptedLinear {
         if let Some(merged) = &self.merged {
             return merged.as_dense().map(Tensor::shallow_clone);
         }
-        let carried = match &self.active {
+        let active = match &self.active {
             Active::One(name) => self.adapters.get(name),
             Active::None => None,
         };
-        match carried {
-            Some(carried) => carried.adapter.as_weight().map(Tensor::shallow_clone),
-            None if self.adapters.values().any(|carried| carried.anchor.is_some()) => None,
+        match active {
+            Some(adapter) => adapter.as_weight().map(Tensor::shallow_clone),
+            None if self.anchor.is_some() => None,
             None => self.frozen.as_dense().map(Tensor::shallow_clone),
         }
     }
@@ -221,17 +218,15 @@ impl AdaptedLinear {
         }
         let alone =
             "a residual on a quantized base replaces the frozen weight, so it must be the only adapter";
-        if self.adapters.values().any(|carried| carried.anchor.is_some())
-            || (attached.frozen.is_some() && !self.adapters.is_empty())
-        {
+        if self.anchor.is_some() || (attached.frozen.is_some() && !self.adapters.is_empty()) {
             return Err(Error::site(&self.name, alone));
         }
         if let Some(frozen) = &attached.frozen {
             self.fingerprint();
             self.frozen = storage.freeze(frozen);
         }
-        let carried = Carried { adapter: attached.adapter, anchor: attached.anchor };
-        self.adapters.insert(name.to_owned(), carried);
+        self.anchor = attached.anchor;
+        self.adapters.insert(name.to_owned(), attached.adapter);
         Ok(())
     }
 

@@ -2,9 +2,12 @@
 
 use tch::{Kind, Tensor};
 
-use peft_core::{Active, Adaptable, Gradients, MethodInfo, Mode, ModelShape, Storage};
+use peft_core::{
+    Active, Adaptable, Attachment, Delta, Gradients, MethodInfo, Mode, ModelShape, Result, StateDict,
+    Storage, Targets,
+};
 
-use crate::{Tolerance, Trained, assert_close};
+use crate::{Tolerance, Toy, Trained, assert_close};
 
 /// One method on one kind of base.
 #[derive(Clone, Copy)]
@@ -37,6 +40,7 @@ pub fn check_all(bench: Bench<'_>) {
     bench.only_the_adapter_moves();
     bench.merge_is_faithful_and_unmerge_exact();
     bench.saved_and_loaded_it_computes_the_same();
+    bench.lora_export_is_exact();
     bench.same_seed_same_bits();
     bench.trainable_count_is_the_stated_one();
     bench.backward_is_autograd_of_the_definition();
@@ -50,7 +54,7 @@ impl Bench<'_> {
     }
 
     fn what(&self, law: &str) -> String {
-        format!("{} on {:?}: {law}", self.info.name, self.kind)
+        format!("{} on {:?} stored by {:?}: {law}", self.info.name, self.kind, self.storage)
     }
 
     /// Two ways of computing one output.
@@ -118,22 +122,47 @@ impl Bench<'_> {
         assert_close(&self.what("unmerge is exact"), &unmerged, &adapted, Tolerance::EXACT);
     }
 
+    /// As the store holds it and as a file holds it, into an adapter attached for loading.
     fn saved_and_loaded_it_computes_the_same(&self) {
         let run = self.run(STEPS, 0);
         let x = run.toy.input(MANY_ROWS);
         let expected = run.toy.forward(&x, Mode::Eval);
-        let saved: peft_core::StateDict =
-            run.attachment.store().adapter_tensors().into_iter().map(|(n, t)| (n, t.copy())).collect();
+        for saved in [run.attachment.store().adapter_tensors(), run.attachment.file_tensors()] {
+            let mut toy = Toy::new(self.kind);
+            let loaded = self
+                .load(&mut toy, &saved)
+                .unwrap_or_else(|error| panic!("{}", self.what(&format!("what was saved loads: {error}"))));
+            toy.activate(&loaded.active());
+            let found = toy.forward(&x, Mode::Eval);
+            assert_close(&self.what("save, attach anew, load"), &found, &expected, Tolerance::EXACT);
 
-        let mut fresh = self.run(0, 99);
-        fresh.attachment.store_mut().load_adapter(&saved, "saved").unwrap();
-        let loaded = fresh.toy.forward(&x, Mode::Eval);
-        assert_close(&self.what("save, attach anew, load"), &loaded, &expected, Tolerance::EXACT);
+            let mut short = saved;
+            let (name, _) = short.pop_first().expect("an adapter has tensors");
+            let error = self.load(&mut Toy::new(self.kind), &short).unwrap_err().to_string();
+            assert!(error.contains(&name), "{}", self.what(&format!("a missing tensor is named: {error}")));
+        }
+    }
 
-        let mut short = saved;
-        let (name, _) = short.pop_first().expect("an adapter has tensors");
-        let error = fresh.attachment.store_mut().load_adapter(&short, "saved").unwrap_err().to_string();
-        assert!(error.contains(&name), "{}", self.what(&format!("a missing tensor is named: {error}")));
+    fn load(&self, toy: &mut Toy, tensors: &StateDict) -> Result<Attachment> {
+        let method = (self.info.build)(self.settings.clone())?;
+        Attachment::load(toy, "loaded", method, &Targets::default(), self.storage, (tensors, "saved"))
+    }
+
+    fn lora_export_is_exact(&self) {
+        if self.storage.is_lossy() {
+            return; // factors are relative to the weight that is stored
+        }
+        let mut run = self.run(STEPS, 0);
+        let name = run.attachment.name().to_owned();
+        for linear in run.toy.linears() {
+            let law = self.what(&format!("LoRA export of {}", linear.name()));
+            let factors = linear.adapter(&name).and_then(|a| a.as_delta()).and_then(Delta::factors);
+            assert_eq!(factors.is_some(), self.info.capabilities.lora_export, "{law}");
+            if let Some((b, a)) = factors {
+                let exported = linear.frozen().dense().to_kind(a.kind()) + b.matmul(&a);
+                assert_close(&law, &exported, &linear.effective_weight(), Tolerance::F32);
+            }
+        }
     }
 
     fn same_seed_same_bits(&self) {

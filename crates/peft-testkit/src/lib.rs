@@ -2,8 +2,10 @@
 
 mod close;
 mod laws;
+mod shared;
 mod toy;
 
 pub use close::{Tolerance, assert_close};
 pub use laws::{Bench, check_all};
-pub use toy::{Toy, Trained};
+pub use shared::shared;
+pub use toy::{Rounded, Toy, Trained};

@@ -1,8 +1,8 @@
 use tch::{Device, Kind, Tensor};
 
 use peft_core::{
-    Active, AdamW, AdamWConfig, Adaptable, AdaptedLinear, Attachment, Continuation, Gradients, Layout,
-    MethodInfo, Mode, Parameter, Part, Result, Seeds, Storage, Targets, init,
+    Active, AdamW, AdamWConfig, Adaptable, AdaptedLinear, Attachment, Continuation, Dense, FrozenWeight,
+    Gradients, Layout, MethodInfo, Mode, Parameter, Part, Result, Seeds, Storage, Targets, init,
 };
 
 /// Two residual layers with projections of different shapes, one with a bias, and a norm: the smallest model in which
@@ -104,6 +104,20 @@ impl Adaptable for Toy {
     }
 }
 
+/// Weights keep eight bits of their fraction, in the kind they had: the simplest storage that loses something.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rounded;
+
+impl Storage for Rounded {
+    fn freeze(&self, weight: &Tensor) -> Box<dyn FrozenWeight> {
+        Box::new(Dense::new(&weight.to_kind(Kind::BFloat16).to_kind(weight.kind())))
+    }
+
+    fn is_lossy(&self) -> bool {
+        true
+    }
+}
+
 /// A toy with an adapter that has trained for some steps.
 #[derive(Debug)]
 pub struct Trained {
@@ -138,17 +152,24 @@ impl Trained {
             method.provide(&run.attachment.store().adapter_tensors())?;
         }
         let targets = Targets::default();
-        let mut attachment = Attachment::new(
-            &mut toy,
-            "default",
-            method,
-            &targets,
-            storage,
-            &Seeds::new(seed).child(info.name),
-        )?;
+        let seeds = Seeds::new(seed).child(info.name);
+        let attachment = Attachment::new(&mut toy, "default", method, &targets, storage, &seeds)?;
         toy.activate(&attachment.active());
-        let losses = if steps == 0 { Vec::new() } else { train(&mut toy, &mut attachment, steps)? };
-        Ok(Self { toy, attachment, losses })
+        let mut trained = Self { toy, attachment, losses: Vec::new() };
+        if steps > 0 {
+            trained.train(steps)?;
+        }
+        Ok(trained)
+    }
+
+    /// Trains for `steps` more, with a fresh optimizer.
+    ///
+    /// # Errors
+    /// Whatever the method refuses.
+    pub fn train(&mut self, steps: u64) -> Result<()> {
+        let losses = train(&mut self.toy, &mut self.attachment, steps)?;
+        self.losses.extend(losses);
+        Ok(())
     }
 }
 
@@ -182,7 +203,7 @@ fn train(toy: &mut Toy, attachment: &mut Attachment, steps: u64) -> Result<Vec<f
             }
             toy.linears().into_iter().for_each(AdaptedLinear::end_probe);
             if phase.updates {
-                optimizer.step(attachment.store(), &gradients, 1.0);
+                attachment.step(&mut optimizer, &gradients, 1.0);
             }
             attachment.after_step(step, phase_index, &gradients)?;
         }

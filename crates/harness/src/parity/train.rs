@@ -4,7 +4,7 @@ use std::path::Path;
 
 use peft_core::peft_file::AdapterFile;
 use peft_core::{
-    Active, Adaptable, AsLoaded, Attachment, Gradients, Layout, Mode, Phase, Seeds, StateDict, Targets,
+    Active, Adaptable, AsLoaded, Attachment, FileTensors, Gradients, Layout, Mode, Phase, Seeds, StateDict, Targets,
 };
 use tch::{Kind, Tensor};
 
@@ -102,7 +102,9 @@ fn after_training(
     if case.has("adapter_final") {
         let mut fresh = Setup::new(case)?;
         let file = AdapterFile::read(&case.folder.join("adapter_final"))?;
-        fresh.attachment.store_mut().load_adapter(&file.tensors, &file.origin)?;
+        let start = AdapterFile::read(&case.folder.join("adapter_init"))?;
+        let tensors = FileTensors { start: Some(&start.tensors), ..FileTensors::from(&file) };
+        fresh.attachment.fill(&mut fresh.learner, tensors)?;
         fresh.learner.activate(&fresh.attachment.active());
         batches.compare_as(checks, expected, "logits_final", "logits_final.reloaded", &fresh.logits(batches));
     }
@@ -127,7 +129,7 @@ impl Setup {
             Attachment::new(&mut learner, "default", method, &targets, &AsLoaded, &Seeds::new(0))?;
         if case.has("adapter_init") {
             let file = AdapterFile::read(&case.folder.join("adapter_init"))?;
-            attachment.store_mut().load_adapter(&file.tensors, &file.origin)?;
+            attachment.fill(&mut learner, &file)?;
         }
         learner.activate(&Active::None);
         Ok(Self { learner, attachment, settings })

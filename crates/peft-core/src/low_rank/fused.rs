@@ -8,6 +8,9 @@
 //! | dx | T·r·(in + out) | r·in·out |
 //! | gA, gB | T·r·(in + out) each; `x·Aᵀ` and `dy·B` are shared with the rows above | the same |
 //!
+//! A start (`- s·B₀·A₀`) makes the factors 2r wide and costs nothing else: `x·Aᵀ` is the first half of what forward
+//! computes, `dy·B` the sum of both halves of `dy·[B - B₀, B₀]`.
+//!
 //! Folding writes `W + s·B·A` once (and again in backward, so that nothing of size `[out, in]` is kept), which wins
 //! as soon as T > in·out/(in + out). It rounds the sum to the kind of `W`, so it is used only where that is the kind
 //! of the factors: in bf16 a small update would vanish.
@@ -15,7 +18,8 @@
 use autograd::{Function, Needs, SavedTensor};
 use tch::Tensor;
 
-use super::Dropout;
+use super::products::{add_product, fold, rows, with_last};
+use super::{Dropout, multiplied};
 use crate::{Base, FrozenWeight};
 
 /// Which of the equivalent orders of multiplication to use.
@@ -65,27 +69,30 @@ impl Function for LowRankLinear<'_> {
 
     fn forward(&self, inputs: &[&Tensor], needs: Needs<'_>) -> (Vec<Tensor>, Option<Saved>) {
         let [x, a, b] = inputs else { unreachable!("called with x, A, B") };
-        let (rows, shape) = (flat(x), with_last(x, b.size()[0]));
-        let plan = self.plan(rows.size()[0], a, b);
-        let branch = dropped(&rows, self.dropout).to_kind(a.kind());
+        let (rank, shape) = (a.size()[0], with_last(x, b.size()[0]));
+        let x_rows = rows(x);
+        let plan = self.plan(x_rows.size()[0], a, b);
+        let branch = dropped(&x_rows, self.dropout).to_kind(a.kind());
+        let (up, down) = multiplied(a, b, self.scaling, self.start);
 
-        let mut down = None;
+        let mut kept = None;
         let y = match plan {
             Plan::Folded => {
                 if needs.input(2) && !needs.input(1) {
-                    down = Some(branch.mm(&a.tr()));
+                    kept = Some(branch.mm(&a.tr()));
                 }
-                rows.linear(&fold(self.base.weight, self.scaling, self.start, a, b), self.base.bias)
+                x_rows.linear(&fold(self.base.weight, &up, &down), self.base.bias)
             }
             Plan::Factored => {
-                let mut y = self.base.linear(&rows);
-                let u = branch.mm(&a.tr());
-                add_product(&mut y, &u, &(*b * self.scaling).tr());
-                if let Some((b0, a0)) = self.start {
-                    add_product(&mut y, &rows.to_kind(a0.kind()).mm(&a0.tr()), &(b0 * -self.scaling).tr());
+                let mut y = self.base.linear(&x_rows);
+                let inner = branch.mm(&down.tr());
+                add_product(&mut y, &inner, &up.tr());
+                if let (Some((b0, a0)), Some(_)) = (self.start, self.dropout) {
+                    let lost = &branch - x_rows.to_kind(a0.kind());
+                    add_product(&mut y, &lost.mm(&a0.tr()), &(b0 * self.scaling).tr());
                 }
                 if needs.input(2) {
-                    down = Some(u);
+                    kept = Some(inner.narrow(1, 0, rank).contiguous());
                 }
                 y
             }
@@ -99,7 +106,7 @@ impl Function for LowRankLinear<'_> {
             a: SavedTensor::new(a),
             b: SavedTensor::new(b),
             x: needs.input(1).then(|| SavedTensor::new(x)),
-            down: down.as_ref().map(SavedTensor::new),
+            down: kept.as_ref().map(SavedTensor::new),
         });
         (vec![y.view(shape.as_slice())], saved)
     }
@@ -108,19 +115,26 @@ impl Function for LowRankLinear<'_> {
         let Some(saved) = saved else { unreachable!("backward runs only if something needs a gradient") };
         let Some(dy) = &grads[0] else { return vec![None, None, None] };
         let (a, b) = (saved.a.unpack(), saved.b.unpack());
-        let rows = flat(dy); // [T, out]
-        let branch_dy = rows.to_kind(b.kind());
-        let branch_x = saved.x.as_ref().map(|x| dropped(&flat(x.unpack()), saved.dropout).to_kind(a.kind()));
+        let dy_rows = rows(dy); // [T, out]
+        let branch_dy = dy_rows.to_kind(b.kind());
+        let branch_x = saved.x.as_ref().map(|x| dropped(&rows(x.unpack()), saved.dropout).to_kind(a.kind()));
 
+        let (up, down) = multiplied(a, b, saved.scaling, saved.start.as_ref());
         let factored_dx = needs.input(0) && saved.plan == Plan::Factored;
-        // dy·(s·B) [T, r]
-        let up = (needs.input(1) || factored_dx).then(|| branch_dy.mm(&(b * saved.scaling)));
+        // dy·(s·B) [T, r], or with a start both halves [T, 2r]
+        let outer = (needs.input(1) || factored_dx).then(|| branch_dy.mm(&up));
 
-        let dx = needs
-            .then(0, || saved.grad_input(&rows, up.as_ref()).view(with_last(dy, a.size()[1]).as_slice()));
+        let dx = needs.then(0, || {
+            let dx = match (saved.plan, &outer) {
+                (Plan::Factored, Some(outer)) => saved.grad_input(&dy_rows, outer, &down),
+                _ => dy_rows.mm(&fold(&*saved.weight, &up, &down)),
+            };
+            dx.view(with_last(dy, a.size()[1]).as_slice())
+        });
         let da = needs.then(1, || {
-            let (up, x) = (up.as_ref().expect("needed"), branch_x.as_ref().expect("kept for A"));
-            up.tr().mm(x)
+            let (outer, x) = (outer.as_ref().expect("needed"), branch_x.as_ref().expect("kept for A"));
+            let halves = outer.chunk(if saved.start.is_some() { 2 } else { 1 }, 1);
+            halves.into_iter().reduce(|sum, half| sum + half).expect("at least one").tr().mm(x)
         });
         let db = needs.then(2, || {
             let down = match (&saved.down, &branch_x) {
@@ -142,55 +156,22 @@ impl LowRankLinear<'_> {
 }
 
 impl Saved {
-    /// `dy·(W + s·B·A)` for rows `dy [T, out]`.
-    fn grad_input(&self, dy: &Tensor, up: Option<&Tensor>) -> Tensor {
-        let (a, b) = (self.a.unpack(), self.b.unpack());
-        match self.plan {
-            Plan::Folded => dy.mm(&fold(&*self.weight, self.scaling, self.start.as_ref(), a, b)),
-            Plan::Factored => {
-                let mut dx = self.weight.grad_input(dy);
-                let up = up.expect("the factored order needs dy·B");
-                match self.dropout {
-                    None => add_product(&mut dx, up, a),
-                    Some((dropout, seed)) => {
-                        let branch = up.mm(a);
-                        dx += &branch * dropout.mask(&dx, seed);
-                    }
-                }
-                if let Some((b0, a0)) = &self.start {
-                    add_product(&mut dx, &dy.to_kind(b0.kind()).mm(&(b0 * -self.scaling)), a0);
-                }
-                dx
-            }
+    /// `dy·(W + ΔW)` for rows `dy [T, out]` in the factored order; `outer` is `dy·up`.
+    fn grad_input(&self, dy: &Tensor, outer: &Tensor, down: &Tensor) -> Tensor {
+        let mut dx = self.weight.grad_input(dy);
+        let Some((dropout, seed)) = self.dropout else {
+            add_product(&mut dx, outer, down);
+            return dx;
+        };
+        let mask = dropout.mask(&dx, seed);
+        let mut branch = outer.mm(down);
+        if let Some((_, a0)) = &self.start {
+            let constant = outer.narrow(1, a0.size()[0], a0.size()[0]).mm(a0);
+            branch += &constant;
+            dx -= constant;
         }
-    }
-}
-
-/// `W + s·B·A (- s·B₀·A₀)`, a fresh tensor `[out, in]`.
-fn fold(
-    weight: &dyn FrozenWeight,
-    scaling: f64,
-    start: Option<&(Tensor, Tensor)>,
-    a: &Tensor,
-    b: &Tensor,
-) -> Tensor {
-    let scaled = b * scaling;
-    let mut folded = match weight.as_dense() {
-        Some(dense) => dense.addmm(&scaled, a),
-        None => weight.dense().addmm_(&scaled, a),
-    };
-    if let Some((b0, a0)) = start {
-        let _ = folded.addmm_(&(b0 * -scaling), a0);
-    }
-    folded
-}
-
-/// `y += left·right`, in one pass where the kinds agree.
-fn add_product(y: &mut Tensor, left: &Tensor, right: &Tensor) {
-    if y.kind() == left.kind() {
-        let _ = y.addmm_(left, right);
-    } else {
-        *y += left.mm(right);
+        dx += branch * mask;
+        dx
     }
 }
 
@@ -199,15 +180,4 @@ fn dropped(rows: &Tensor, dropout: Option<(Dropout, u64)>) -> Tensor {
         Some((dropout, seed)) => rows * dropout.mask(rows, seed),
         None => rows.shallow_clone(),
     }
-}
-
-/// `[.., n] -> [T, n]`.
-fn flat(x: &Tensor) -> Tensor {
-    x.reshape([-1, *x.size().last().expect("a layer's input has a last axis")])
-}
-
-fn with_last(x: &Tensor, features: i64) -> Vec<i64> {
-    let mut size = x.size();
-    *size.last_mut().expect("a layer's input has a last axis") = features;
-    size
 }

@@ -68,6 +68,12 @@ pub fn flag(config: &Map<String, Value>, key: &str) -> bool {
     config.get(key).and_then(Value::as_bool).unwrap_or(false)
 }
 
+/// Whether an `adapter_config.json` describes adapters that start from `B = 0` over the base as it is; not so PiSSA,
+/// OLoRA and others that `init_lora_weights` names.
+pub fn starts_from_zero(config: &Map<String, Value>) -> bool {
+    config.get("init_lora_weights").is_none_or(|v| v.is_boolean() || v.is_null() || v == "gaussian")
+}
+
 fn field<T: serde::de::DeserializeOwned>(config: &Map<String, Value>, key: &str) -> Result<Option<T>> {
     match config.get(key) {
         None | Some(Value::Null) => Ok(None),

@@ -1,9 +1,11 @@
 use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
 
 use crate::{Error, Patterned, Result, Site};
 
 /// How α becomes the factor s of `ΔW = s·B·A`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Scaling {
     /// s = α/r (LoRA).
     #[default]
