@@ -3,7 +3,9 @@
 use harness::causal_lm::{CausalLm, Part};
 use harness::train::Learner;
 use models::Decoder;
-use peft_core::{Active, Adaptable, AdamW, AdamWConfig, AsLoaded, Attachment, Gradients, Mode, Seeds, Targets};
+use peft_core::{
+    Active, AdamW, AdamWConfig, Adaptable, AsLoaded, Attachment, Gradients, Mode, Seeds, Targets,
+};
 use tch::{Kind, Tensor};
 
 /// A model with an adapter (or none) and a batch.
@@ -57,7 +59,8 @@ impl Contestant {
     pub fn step(&mut self, index: u64) -> Step {
         match &mut self.trains {
             Some((attachment, optimizer)) => {
-                let loss = self.learner.loss(&self.part, Mode::Train { seed: index }).expect("the batch fits");
+                let loss =
+                    self.learner.loss(&self.part, Mode::Train { seed: index }).expect("the batch fits");
                 let mut gradients = Gradients::default();
                 gradients.accumulate(&loss, attachment.store(), &[]).expect("backward works");
                 gradients.apply_masks(attachment.store());
@@ -66,7 +69,8 @@ impl Contestant {
             }
             None => {
                 let decoder = &self.learner.decoder;
-                let embedded = decoder.embed(&self.part.ids).expect("ids fit").detach().set_requires_grad(true);
+                let embedded =
+                    decoder.embed(&self.part.ids).expect("ids fit").detach().set_requires_grad(true);
                 let hidden = decoder
                     .hidden_from(&embedded, None, Mode::Train { seed: index }, models::Activations::Keep)
                     .expect("the batch fits");
@@ -82,7 +86,9 @@ impl Contestant {
 fn attach(learner: &mut CausalLm, method: &str, rank: i64) -> (Attachment, AdamW) {
     let info = methods::find(method).expect("a method of the registry");
     let mut settings = (info.resolve)(toml::Table::new()).expect("defaults resolve");
-    for (key, value) in [("rank", toml::Value::Integer(rank)), ("alpha", toml::Value::Float(2.0 * rank as f64))] {
+    for (key, value) in
+        [("rank", toml::Value::Integer(rank)), ("alpha", toml::Value::Float(2.0 * rank as f64))]
+    {
         if settings.contains_key(key) {
             settings.insert(key.to_owned(), value);
         }
@@ -93,7 +99,8 @@ fn attach(learner: &mut CausalLm, method: &str, rank: i64) -> (Attachment, AdamW
         // Any B that has moved will do: a step costs the same under every mask of one density.
         let other = methods::find(need.method).expect("a method of the registry");
         let donor = (other.build)(need.settings).expect("settings fit");
-        let donor = Attachment::new(learner, "donor", donor, &targets, &AsLoaded, &Seeds::new(1)).expect("it fits");
+        let donor =
+            Attachment::new(learner, "donor", donor, &targets, &AsLoaded, &Seeds::new(1)).expect("it fits");
         for (_, entry) in donor.store().trainables() {
             let _ = tch::no_grad(|| entry.tensor.shallow_clone().normal_(0.0, 1.0));
         }

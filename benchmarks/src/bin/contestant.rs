@@ -35,7 +35,8 @@ fn main() {
     peft_core::device::keep_freed_memory();
     let args = Args::parse();
     tch::set_num_threads(args.threads);
-    let decoder = harness::session::load_decoder(&args.model, Kind::Float, Device::Cpu).expect("the model loads");
+    let decoder =
+        harness::session::load_decoder(&args.model, Kind::Float, Device::Cpu).expect("the model loads");
     let loaded = anonymous_bytes();
     let memory = PeakMemory::start();
     let mut contestant = Contestant::new(decoder, &args.method, args.rank, [args.rows, args.length]);

@@ -64,9 +64,12 @@ fn own_config(provenance: &Provenance<'_>) -> Map<String, Value> {
 /// # Errors
 /// [`Error::Unknown`] for a `peft_type` that no method claims.
 pub fn method_of(file: &AdapterFile) -> Result<(&'static MethodInfo, toml::Table)> {
-    if let (Some(name), Some(settings)) = (file.metadata.get(peft_file::METHOD), file.metadata.get(peft_file::SETTINGS)) {
-        let settings = serde_json::from_str(settings)
-            .map_err(|error| peft_core::Error::format(&file.origin, format!("metadata `settings`: {error}")))?;
+    if let (Some(name), Some(settings)) =
+        (file.metadata.get(peft_file::METHOD), file.metadata.get(peft_file::SETTINGS))
+    {
+        let settings = serde_json::from_str(settings).map_err(|error| {
+            peft_core::Error::format(&file.origin, format!("metadata `settings`: {error}"))
+        })?;
         return Ok((methods::find(name)?, settings));
     }
     let peft_type = file.peft_type()?;
@@ -88,14 +91,17 @@ pub fn method_of(file: &AdapterFile) -> Result<(&'static MethodInfo, toml::Table
 /// # Errors
 /// For a file that does not fit: unknown method, targets that match nothing, tensors missing, surplus or misshapen,
 /// another base.
-pub fn attach(model: &mut dyn Adaptable, name: &str, file: &AdapterFile) -> Result<(Attachment, &'static MethodInfo, toml::Table)> {
+pub fn attach(
+    model: &mut dyn Adaptable,
+    name: &str,
+    file: &AdapterFile,
+) -> Result<(Attachment, &'static MethodInfo, toml::Table)> {
     let (info, settings) = method_of(file)?;
     if !file.metadata.contains_key(peft_file::METHOD) {
         file.check_known(&peft_core::low_rank::LoraFields::UNDERSTOOD)?;
     }
     let method = (info.build)(settings.clone())?;
-    let attachment =
-        Attachment::load(model, name, method, &file.targets()?, &AsLoaded, file)?;
+    let attachment = Attachment::load(model, name, method, &file.targets()?, &AsLoaded, file)?;
     if let Err(error) = file.check_base(&attachment) {
         attachment.detach(model);
         return Err(error.into());

@@ -11,5 +11,8 @@ pub fn models() -> Vec<Builtin> {
     let files = |folder: &'static Dir<'_>| {
         folder.files().filter_map(|file| Some((name(file.path())?, file.contents()))).collect()
     };
-    MODELS.dirs().filter_map(|folder| Some(Builtin { name: name(folder.path())?, files: files(folder) })).collect()
+    MODELS
+        .dirs()
+        .filter_map(|folder| Some(Builtin { name: name(folder.path())?, files: files(folder) }))
+        .collect()
 }

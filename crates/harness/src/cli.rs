@@ -9,8 +9,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 ///
 /// Without a command, `run` is meant: `harness --method lori` trains and scores LoRI on the built-in suite.
 #[derive(Debug, Parser)]
-#[command(name = "harness", version, args_conflicts_with_subcommands = true, arg_required_else_help = true)]
-#[command(after_help = "Through cargo, options follow a `--`: cargo run -p harness -- --method lori, or: cargo harness --method lori")]
+#[command(name = "harness", version, args_conflicts_with_subcommands = true, arg_required_else_help = true, args_override_self = true)]
+#[command(
+    after_help = "Through cargo, options follow a `--`: cargo run -p harness -- --method lori, or: cargo harness --method lori"
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -133,7 +135,8 @@ pub struct EvalArgs {
     /// Tasks: provided names, or files.
     #[arg(long, value_delimiter = ',', value_name = "TASK,…")]
     pub task: Vec<String>,
-    /// Instead of tasks: bits per character of this text file (one document a line, or `<|endoftext|>` between documents).
+    /// Bits per character of this text: a JSON list of documents, or plain text with one document a line or
+    /// `<|endoftext|>` between them.
     #[arg(long, value_name = "FILE")]
     pub text: Option<PathBuf>,
     /// At most so many documents of the text.

@@ -86,7 +86,8 @@ impl Examiner<'_> {
         let mut outputs = vec![String::new(); prompts.len()];
         for group in order.chunks(self.batch_size) {
             let rows: Vec<Vec<u32>> = group.iter().map(|&index| prompts[index].clone()).collect();
-            let answers = generate(learner, self.text, decoding, &rows, self.seeds, &mut |_| interrupt::flow())?;
+            let answers =
+                generate(learner, self.text, decoding, &rows, self.seeds, &mut |_| interrupt::flow())?;
             if interrupt::asked() {
                 return Err(Error::Interrupted);
             }

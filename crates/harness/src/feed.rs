@@ -48,7 +48,8 @@ impl<'a> TaskFeed<'a> {
 
 impl Feed<Part> for TaskFeed<'_> {
     fn next_step(&mut self) -> Result<StepData<Part>> {
-        let indices = self.batches.next().ok_or_else(|| Error::Usage("there is nothing to train on".to_owned()))?;
+        let indices =
+            self.batches.next().ok_or_else(|| Error::Usage("there is nothing to train on".to_owned()))?;
         let sequences: Vec<&Sequence> = indices.iter().map(|&index| &self.sequences[index]).collect();
         Ok(step_data(&sequences, self.micro_batch, self.reduction, self.pad))
     }
@@ -59,7 +60,12 @@ impl Feed<Part> for TaskFeed<'_> {
 }
 
 /// The sequences of one step, cut into parts that share its divisor.
-pub fn step_data(sequences: &[&Sequence], micro_batch: usize, reduction: Reduction, pad: u32) -> StepData<Part> {
+pub fn step_data(
+    sequences: &[&Sequence],
+    micro_batch: usize,
+    reduction: Reduction,
+    pad: u32,
+) -> StepData<Part> {
     let step = Step::new(sequences, micro_batch, pad);
     let divisor = match reduction {
         Reduction::TokenMean => step.scored_tokens,

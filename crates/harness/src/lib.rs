@@ -11,6 +11,7 @@ pub mod feed;
 pub mod interrupt;
 pub mod memory;
 pub mod parity;
+pub mod predict;
 pub mod progress;
 pub mod queue;
 pub mod record;

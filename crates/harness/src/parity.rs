@@ -47,7 +47,8 @@ pub fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
             continue;
         }
         let entries = std::fs::read_dir(path).map_err(|source| peft_core::Error::io(path, source))?;
-        let mut inner: Vec<PathBuf> = entries.filter_map(|e| e.ok().map(|e| e.path())).filter(|p| is_case(p)).collect();
+        let mut inner: Vec<PathBuf> =
+            entries.filter_map(|e| e.ok().map(|e| e.path())).filter(|p| is_case(p)).collect();
         if inner.is_empty() {
             return Err(Error::Usage(format!("`{}` holds no case (no case.json)", path.display())));
         }

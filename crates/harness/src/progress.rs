@@ -39,10 +39,14 @@ impl Display {
 
     /// Progress of `steps` of something called `label`.
     pub fn start(self, label: &str, steps: u64) -> Progress {
-        let target =
-            if self == Self::Bars { ProgressDrawTarget::stderr_with_hz(8) } else { ProgressDrawTarget::hidden() };
-        let style = ProgressStyle::with_template("{prefix:<34!} {bar:24} {pos:>5}/{len:<5} {msg} · {eta} left")
-            .expect("a valid template");
+        let target = if self == Self::Bars {
+            ProgressDrawTarget::stderr_with_hz(8)
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        let style =
+            ProgressStyle::with_template("{prefix:<34!} {bar:24} {pos:>5}/{len:<5} {msg} · {eta} left")
+                .expect("a valid template");
         let bar = ProgressBar::with_draw_target(Some(steps), target).with_style(style);
         bar.set_prefix(label.to_owned());
         Progress { display: self, bar, last_line: Instant::now(), tokens: 0, started: Instant::now() }

@@ -74,7 +74,8 @@ impl<'a> Queue<'a> {
                 if interrupt::asked() {
                     return Ok(());
                 }
-                let outcome = self.base(experiment, seed).and_then(|()| self.cell(experiment, seed).map(|_| ()));
+                let outcome =
+                    self.base(experiment, seed).and_then(|()| self.cell(experiment, seed).map(|_| ()));
                 match outcome {
                     Ok(()) => {}
                     Err(Error::Interrupted) => return Ok(()),
@@ -124,10 +125,12 @@ impl<'a> Queue<'a> {
             method.provide(&self.finished[&other].adapter)?;
             needed.push(other);
         }
-        let records: Vec<RunRecord> = needed.iter().map(|key| self.finished[key].run.record.clone()).collect();
+        let records: Vec<RunRecord> =
+            needed.iter().map(|key| self.finished[key].run.record.clone()).collect();
         let records: Vec<&RunRecord> = records.iter().collect();
         let name = experiment.method.info.name;
-        let folder = self.out.join("adapters").join(&experiment.task.name).join(name).join(format!("seed-{seed}"));
+        let folder =
+            self.out.join("adapters").join(&experiment.task.name).join(name).join(format!("seed-{seed}"));
         let finished = run(&mut self.context(experiment, &folder)?, experiment, method, seed, &records)?;
         self.store.save(&finished.run)?;
         let stopped = finished.run.record.status != Status::Success;

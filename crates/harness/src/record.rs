@@ -12,7 +12,12 @@ use crate::session::Session;
 use crate::train::Trained;
 
 /// Who, on what, with which settings, where.
-pub fn describe(record: &mut RunRecord, experiment: &Experiment, context: &Context<'_>, attachment: &Attachment) {
+pub fn describe(
+    record: &mut RunRecord,
+    experiment: &Experiment,
+    context: &Context<'_>,
+    attachment: &Attachment,
+) {
     let info = experiment.method.info;
     info.family.clone_into(&mut record.family);
     info.variant.clone_into(&mut record.variant);

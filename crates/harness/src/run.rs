@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use compare::{Evidence, Point, Run, RunRecord, Status};
 use jiff::Timestamp;
-use peft_core::{Adaptable, AsLoaded, Attachment, Continuation, Method, Phase, Seeds, StateDict, tensor_file};
+use peft_core::{
+    Adaptable, AsLoaded, Attachment, Continuation, Method, Phase, Seeds, StateDict, tensor_file,
+};
 use tasks::{Encoded, Select, Split, Task};
 use tch::Tensor;
 
@@ -224,13 +226,18 @@ impl Observer<CausalLm> for Watch<'_> {
         Ok(())
     }
 
-    fn step_done(&mut self, report: StepReport, learner: &mut CausalLm, attachment: &Attachment) -> Result<Flow> {
+    fn step_done(
+        &mut self,
+        report: StepReport,
+        learner: &mut CausalLm,
+        attachment: &Attachment,
+    ) -> Result<Flow> {
         let done = report.step + 1;
         self.last_loss = report.loss;
         self.curves.loss.push(Point::new(done, report.loss));
         self.curves.learning_rate.push(Point::new(done, report.lr));
         self.progress.step(report.tokens, &format!("loss {:.4}", report.loss));
-        let due = self.every > 0 && (done % self.every == 0 || done == self.total);
+        let due = self.every > 0 && (done.is_multiple_of(self.every) || done == self.total);
         if due && !self.validation.sequences.is_empty() {
             self.validate(done, learner, attachment)?;
         }
@@ -308,7 +315,8 @@ fn save_adapter(context: &mut Context<'_>, experiment: &Experiment, attachment: 
         .store()
         .trainables()
         .filter_map(|(_, entry)| {
-            let site = attachment.sites().iter().find(|site| entry.name.starts_with(&format!("{}.", site.name)))?;
+            let site =
+                attachment.sites().iter().find(|site| entry.name.starts_with(&format!("{}.", site.name)))?;
             Some((format!("mask.{}", site.name), entry.mask()?.shallow_clone()))
         })
         .collect();

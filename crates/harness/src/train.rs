@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use peft_core::{
-    AdaptedLinear, Adaptable, AdamW, AdamWConfig, Attachment, Continuation, Gradients, Length, Mode, Phase, Schedule,
-    ScheduleKind, Seeds,
+    AdamW, AdamWConfig, Adaptable, AdaptedLinear, Attachment, Continuation, Gradients, Length, Mode, Phase,
+    Schedule, ScheduleKind, Seeds,
 };
 use tch::Tensor;
 
@@ -116,7 +116,12 @@ pub trait Observer<L: Learner> {
     ///
     /// # Errors
     /// Ends the run.
-    fn gradients(&mut self, _report: StepReport, _gradients: &Gradients, _attachment: &Attachment) -> Result<()> {
+    fn gradients(
+        &mut self,
+        _report: StepReport,
+        _gradients: &Gradients,
+        _attachment: &Attachment,
+    ) -> Result<()> {
         Ok(())
     }
 
@@ -216,7 +221,12 @@ pub fn train<L: Learner>(
 fn schedule_from(index: usize, phases: &[Phase], settings: &Settings) -> Result<Schedule> {
     let carried = phases[index + 1..].iter().take_while(|phase| phase.schedule == Continuation::Carry);
     let total_steps = phases[index].steps + carried.map(|phase| phase.steps).sum::<u64>();
-    let warmup_steps = settings.warmup.steps(total_steps, "warmup")?;
+    // A run cut short is all warm-up.
+    let warmup = match settings.warmup {
+        Length::Steps(steps) => Length::Steps(steps.min(total_steps)),
+        fraction => fraction,
+    };
+    let warmup_steps = warmup.steps(total_steps, "warmup")?;
     Ok(Schedule { kind: settings.schedule, warmup_steps, total_steps })
 }
 
@@ -306,9 +316,10 @@ impl Run {
             if index == 0
                 && let Some(extra) = attachment.regularizer()
             {
-                loss = loss + extra;
+                loss += extra;
             }
-            let of_weights = gradients.accumulate(&loss, attachment.store(), &probes.iter().collect::<Vec<_>>())?;
+            let of_weights =
+                gradients.accumulate(&loss, attachment.store(), &probes.iter().collect::<Vec<_>>())?;
             probe(learner, attachment, AdaptedLinear::end_probe);
             for (site, gradient) in of_weights.iter().enumerate() {
                 attachment.observe_weight_grad(site, gradient, 1.0 / data.parts.len() as f64)?;

@@ -23,8 +23,7 @@ pub(crate) struct Block {
 impl Block {
     pub(crate) fn new(name: &str, config: &DecoderConfig, weights: &mut dyn Weights) -> Self {
         let hidden = config.hidden_size;
-        let attention =
-            Attention::new(&format!("{name}.self_attn"), hidden, &config.attention, weights);
+        let attention = Attention::new(&format!("{name}.self_attn"), hidden, &config.attention, weights);
         let mlp = GatedMlp::new(&format!("{name}.mlp"), hidden, &config.mlp, weights);
         let mut norm = |leaf: &str| RmsNorm::new(&format!("{name}.{leaf}"), hidden, config.norm_eps, weights);
         Self {
@@ -50,6 +49,9 @@ impl Block {
 
     pub(crate) fn parts(&mut self) -> Vec<Part<'_>> {
         let Self { attention_norm, attention, mlp_norm, mlp } = self;
-        [attention.parts(), mlp.parts(), attention_norm.parts(), mlp_norm.parts()].into_iter().flatten().collect()
+        [attention.parts(), mlp.parts(), attention_norm.parts(), mlp_norm.parts()]
+            .into_iter()
+            .flatten()
+            .collect()
     }
 }

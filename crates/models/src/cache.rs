@@ -59,7 +59,13 @@ pub(crate) struct KvCache {
 
 impl KvCache {
     /// For `capacity` tokens, the first of which come as `mask [B, T]` says (1 at tokens, padding before them).
-    pub(crate) fn new(config: &DecoderConfig, mask: &Tensor, capacity: i64, kind: Kind, device: Device) -> Self {
+    pub(crate) fn new(
+        config: &DecoderConfig,
+        mask: &Tensor,
+        capacity: i64,
+        kind: Kind,
+        device: Device,
+    ) -> Self {
         let (rows, prompt) = (mask.size()[0], mask.size()[1]);
         let layer = |_| LayerCache::new(rows, capacity, &config.attention, kind, device);
         let absent = mask.to_device(device).eq(0);

@@ -115,7 +115,8 @@ impl Rows {
 
         let ones = self.k.ones_like().narrow(3, 0, 1);
         let with = |x: &Tensor, column: &Tensor| Tensor::cat(&[x, column], 3);
-        let queries = with(&(&self.q * scale), &self.logsumexp.neg().unsqueeze(3)).view([n, group, tokens, d + 1]);
+        let queries =
+            with(&(&self.q * scale), &self.logsumexp.neg().unsqueeze(3)).view([n, group, tokens, d + 1]);
         let keys = with(&self.k, &ones).view([n, tokens, d + 1]);
         let values = with(&self.v, &ones).view([n, tokens, d + 1]);
         let dot = (&self.dy * &self.out).sum_dim_intlist(3, true, None);
@@ -173,7 +174,8 @@ mod tests {
     fn gradients_are_those_of_finite_differences() {
         tch::manual_seed(0);
         for kv_heads in [1, 2] {
-            let leaf = |heads| Tensor::randn([2, 5, heads, 4], (Kind::Double, Device::Cpu)).set_requires_grad(true);
+            let leaf =
+                |heads| Tensor::randn([2, 5, heads, 4], (Kind::Double, Device::Cpu)).set_requires_grad(true);
             let inputs = [leaf(2), leaf(kv_heads), leaf(kv_heads)];
             let f = |x: &[Tensor]| vec![ours(&[0, 1, 2].map(|i| x[i].transpose(1, 2)))];
             gradcheck(Gradcheck::default(), &inputs, f).unwrap();

@@ -109,7 +109,10 @@ fn open_whole(files: &ModelFiles) -> Result<TensorFile> {
         && source.kind() == std::io::ErrorKind::NotFound
         && let Some(pickle) = PICKLE.into_iter().find(|name| matches!(files.find(name), Ok(Some(_))))
     {
-        let reason = format!("{} is wanted: a pickle can run any program when it is read", files.place(WHOLE).display());
+        let reason = format!(
+            "{} is wanted: a pickle can run any program when it is read",
+            files.place(WHOLE).display()
+        );
         return Err(Error::Unsupported { what: files.place(pickle).display().to_string(), reason });
     }
     opened

@@ -130,7 +130,11 @@ impl DecoderConfig {
             return Err(Error::config("num_key_value_heads", kv_heads, reason));
         }
         if head_dim % 2 != 0 {
-            return Err(Error::config("head_dim", head_dim, "rotary positions turn pairs, so it must be even"));
+            return Err(Error::config(
+                "head_dim",
+                head_dim,
+                "rotary positions turn pairs, so it must be even",
+            ));
         }
         Ok(())
     }

@@ -200,7 +200,11 @@ impl Decoder {
     fn sequence(&self, embedded: &Tensor, mask: Option<&Tensor>) -> Result<Sequence> {
         let size = embedded.size();
         let [rows, length, _] = size[..] else {
-            return Err(Error::config("input", format!("{size:?}"), "expected tokens of shape [rows, length]"));
+            return Err(Error::config(
+                "input",
+                format!("{size:?}"),
+                "expected tokens of shape [rows, length]",
+            ));
         };
         let mask = mask.map(|mask| mask.to_device(self.device));
         Sequence::whole([rows, length], mask.as_ref(), &self.rotary, self.kind)

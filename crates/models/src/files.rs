@@ -36,8 +36,9 @@ impl FromStr for ModelSource {
             Some(("builtin", name)) => Ok(Self::Builtin(name.to_owned())),
             Some(("hf", _)) => Err(Error::Unsupported {
                 what: format!("`{text}`"),
-                reason: "models are not downloaded; give a folder that holds config.json and model.safetensors"
-                    .to_owned(),
+                reason:
+                    "models are not downloaded; give a folder that holds config.json and model.safetensors"
+                        .to_owned(),
             }),
             _ => Ok(Self::Folder(PathBuf::from(text))),
         }

@@ -101,10 +101,16 @@ impl Decoder {
         })
     }
 
-    fn check(&self, prompts: &[Vec<i64>], settings: &Generation, tokenizer: Option<&Tokenizer>) -> Result<()> {
+    fn check(
+        &self,
+        prompts: &[Vec<i64>],
+        settings: &Generation,
+        tokenizer: Option<&Tokenizer>,
+    ) -> Result<()> {
         settings.sampling.check()?;
         if settings.max_new_tokens == 0 || settings.batch_size == 0 {
-            let (name, value) = if settings.batch_size == 0 { ("batch_size", 0) } else { ("max_new_tokens", 0) };
+            let (name, value) =
+                if settings.batch_size == 0 { ("batch_size", 0) } else { ("max_new_tokens", 0) };
             return Err(Error::config(name, value, "must be at least 1"));
         }
         if !settings.stop_strings.is_empty() && tokenizer.is_none() {
@@ -136,7 +142,7 @@ impl Decoder {
         mut rows: Vec<Row<'a>>,
         settings: &Generation,
         watch: Watch<'_>,
-    ) -> Result<(Vec<(Row<'a>, Finish)>, ControlFlow<()>)> {
+    ) -> Result<(Ended<'a>, ControlFlow<()>)> {
         let (mut ids, mask) = left_padded(rows.iter().map(|row| &prompts[row.prompt][..]));
         let capacity = ids.size()[1] + settings.max_new_tokens as i64;
         let mut cache = KvCache::new(self.config().decoder(), &mask, capacity, self.kind(), self.device());
@@ -180,6 +186,9 @@ impl Completion {
         Self { tokens: Vec::new(), text: String::new(), finish: Finish::Interrupted }
     }
 }
+
+/// Rows with why they ended.
+type Ended<'a> = Vec<(Row<'a>, Finish)>;
 
 /// One prompt on its way.
 struct Row<'a> {

@@ -33,4 +33,3 @@ pub use mlp::MlpConfig;
 pub use rotary::{RotaryConfig, RotaryScaling};
 pub use sampling::Sampling;
 pub use tokenizer::{Frame, SpecialTokens, TextStream, Tokenizer};
-

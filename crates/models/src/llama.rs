@@ -70,10 +70,7 @@ pub(crate) fn parse(json: &Map<String, Value>) -> Result<DecoderConfig> {
             out_bias: attention_bias,
         },
         rotary: rotary(llama.rope_parameters, llama.rope_theta, llama.rope_scaling)?,
-        mlp: MlpConfig {
-            intermediate_size: llama.intermediate_size,
-            bias: llama.mlp_bias.unwrap_or(false),
-        },
+        mlp: MlpConfig { intermediate_size: llama.intermediate_size, bias: llama.mlp_bias.unwrap_or(false) },
         tied: llama.tie_word_embeddings.unwrap_or(false),
         initializer_range: llama.initializer_range.unwrap_or(0.02),
     })
@@ -101,7 +98,10 @@ fn scaling(rope: &Rope) -> Result<RotaryScaling> {
             factor: need("factor", rope.factor)?,
             low_freq_factor: need("low_freq_factor", rope.low_freq_factor)?,
             high_freq_factor: need("high_freq_factor", rope.high_freq_factor)?,
-            original_context: need("original_max_position_embeddings", rope.original_max_position_embeddings)?,
+            original_context: need(
+                "original_max_position_embeddings",
+                rope.original_max_position_embeddings,
+            )?,
         }),
         Some(other) => {
             Err(Error::config("rope_type", other, "supported are `default`, `linear` and `llama3`"))

@@ -43,7 +43,7 @@ impl GatedMlp {
     }
 
     pub(crate) fn parts(&mut self) -> Vec<Part<'_>> {
-        self.gate_up.parts().into_iter().chain([Part::Linear(&mut self.down)]).collect()
+        self.gate_up.parts().chain([Part::Linear(&mut self.down)]).collect()
     }
 }
 
@@ -152,7 +152,8 @@ mod tests {
     /// exp(−x) overflows at both ends of the range; σ and its derivative do not.
     #[test]
     fn extreme_gates_stay_finite() {
-        let gate = Tensor::from_slice(&[-1e4f32, -100.0, 0.0, 100.0, 1e4]).view([1, 5]).set_requires_grad(true);
+        let gate =
+            Tensor::from_slice(&[-1e4f32, -100.0, 0.0, 100.0, 1e4]).view([1, 5]).set_requires_grad(true);
         let up = gate.ones_like().set_requires_grad(true);
         let y = ours(&gate, &up);
         let expected: [f32; 5] = [0.0, 0.0, 0.0, 100.0, 1e4];

@@ -85,7 +85,13 @@ pub(crate) struct Rotary {
 }
 
 impl Rotary {
-    pub(crate) fn new(config: &RotaryConfig, head_dim: i64, context: i64, kind: Kind, device: Device) -> Self {
+    pub(crate) fn new(
+        config: &RotaryConfig,
+        head_dim: i64,
+        context: i64,
+        kind: Kind,
+        device: Device,
+    ) -> Self {
         let frequencies = Tensor::from_slice(&config.frequencies(head_dim));
         let positions = Tensor::arange(context, (Kind::Float, Device::Cpu));
         let angles = positions.outer(&frequencies).view([context, 1, head_dim / 2]);
@@ -201,8 +207,12 @@ mod tests {
     #[test]
     fn products_depend_on_the_distance() {
         let rotary = rotary(Kind::Double);
-        let (q, k) = (Tensor::randn([1, 1, 1, 6], (Kind::Double, Device::Cpu)), Tensor::ones([1, 1, 1, 6], (Kind::Double, Device::Cpu)));
-        let product = |i, j| (rotary.range(i, 1).apply(&q) * rotary.range(j, 1).apply(&k)).sum(None).double_value(&[]);
+        let (q, k) = (
+            Tensor::randn([1, 1, 1, 6], (Kind::Double, Device::Cpu)),
+            Tensor::ones([1, 1, 1, 6], (Kind::Double, Device::Cpu)),
+        );
+        let product =
+            |i, j| (rotary.range(i, 1).apply(&q) * rotary.range(j, 1).apply(&k)).sum(None).double_value(&[]);
         // The tables hold f32 angles.
         assert!((product(5, 2) - product(9, 6)).abs() < 1e-5);
         assert!((product(5, 2) - product(5, 3)).abs() > 1e-3);

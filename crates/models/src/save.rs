@@ -89,5 +89,7 @@ impl Decoder {
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    tensor_file::write_atomically(path, |file| file.write_all(bytes).map_err(|source| Error::io(path, source)))
+    tensor_file::write_atomically(path, |file| {
+        file.write_all(bytes).map_err(|source| Error::io(path, source))
+    })
 }

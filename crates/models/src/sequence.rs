@@ -46,7 +46,8 @@ pub(crate) enum Padding {
 impl Padding {
     /// `mask [B, T]`: 1 at tokens, 0 at padding.
     pub(crate) fn of(mask: &Tensor) -> Self {
-        let descends = mask.narrow(1, 1, mask.size()[1] - 1).le_tensor(&mask.narrow(1, 0, mask.size()[1] - 1));
+        let descends =
+            mask.narrow(1, 1, mask.size()[1] - 1).le_tensor(&mask.narrow(1, 0, mask.size()[1] - 1));
         if descends.all().int64_value(&[]) == 1 { Self::After } else { Self::Before }
     }
 }
@@ -59,12 +60,7 @@ impl Sequence {
     ///
     /// # Errors
     /// If the shapes differ or the rows are longer than the context.
-    pub(crate) fn whole(
-        size: [i64; 2],
-        mask: Option<&Tensor>,
-        rotary: &Rotary,
-        kind: Kind,
-    ) -> Result<Self> {
+    pub(crate) fn whole(size: [i64; 2], mask: Option<&Tensor>, rotary: &Rotary, kind: Kind) -> Result<Self> {
         let [_, length] = size;
         if length > rotary.context() {
             let reason = format!("the model's context is {} tokens", rotary.context());
@@ -79,10 +75,9 @@ impl Sequence {
         }
         Ok(match Padding::of(mask) {
             Padding::After => Self { rotation: rotary.range(0, length), visible: Visible::Causal },
-            Padding::Before => Self {
-                rotation: rotary.at(&positions(mask)),
-                visible: Visible::Masked(additive(mask, kind)),
-            },
+            Padding::Before => {
+                Self { rotation: rotary.at(&positions(mask)), visible: Visible::Masked(additive(mask, kind)) }
+            }
         })
     }
 }
@@ -122,10 +117,7 @@ mod tests {
     #[test]
     fn positions_count_tokens() {
         let mask = Tensor::from_slice2(&[[0i64, 0, 1, 1], [1, 1, 1, 0]]);
-        assert_eq!(
-            Vec::<i64>::try_from(positions(&mask).view(-1)).unwrap(),
-            [0, 0, 0, 1, 0, 1, 2, 2]
-        );
+        assert_eq!(Vec::<i64>::try_from(positions(&mask).view(-1)).unwrap(), [0, 0, 0, 1, 0, 1, 2, 2]);
     }
 
     #[test]

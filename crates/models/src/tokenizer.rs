@@ -55,7 +55,9 @@ impl Tokenizer {
     /// If the decoder of the tokenizer fails.
     pub fn decode(&self, tokens: &[i64]) -> Result<String> {
         let ids: Vec<u32> = tokens.iter().map(|&id| id as u32).collect();
-        self.0.decode(&ids, true).map_err(|error| Error::config("tokens", format!("{ids:?}"), error.to_string()))
+        self.0
+            .decode(&ids, true)
+            .map_err(|error| Error::config("tokens", format!("{ids:?}"), error.to_string()))
     }
 
     /// Text of tokens that come one by one.

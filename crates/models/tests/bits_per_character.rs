@@ -30,7 +30,10 @@ fn bits_per_character() {
             scored += loss.tokens;
             let by_token = model.token_losses(&hidden, &ids).unwrap();
             assert_eq!(by_token.size(), ids.i((.., 1..)).size());
-            assert!((by_token.sum(Kind::Double).double_value(&[]) / loss.sum.double_value(&[]) - 1.0).abs() < 1e-5);
+            assert!(
+                (by_token.sum(Kind::Double).double_value(&[]) / loss.sum.double_value(&[]) - 1.0).abs()
+                    < 1e-5
+            );
         }
         let bits = nats / std::f64::consts::LN_2 / characters as f64;
         assert_eq!(scored, tokens, "{name}");

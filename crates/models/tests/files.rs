@@ -39,11 +39,16 @@ fn every_wrong_tensor_is_named() {
     let folder = altered(|all| {
         all.remove("model.norm.weight");
         all.insert("model.layers.2.mlp.up_proj.weight".into(), Tensor::ones([1], (Kind::Float, Device::Cpu)));
-        all.insert("model.layers.0.self_attn.rotary_emb.inv_freq".into(), Tensor::ones([3], (Kind::Float, Device::Cpu)));
+        all.insert(
+            "model.layers.0.self_attn.rotary_emb.inv_freq".into(),
+            Tensor::ones([3], (Kind::Float, Device::Cpu)),
+        );
         let q = all["model.layers.1.self_attn.q_proj.weight"].tr().contiguous();
         all.insert("model.layers.1.self_attn.q_proj.weight".into(), q);
     });
-    let Err(Error::StateDict { missing, unexpected, mismatched, .. }) = try_load(folder.path()) else { panic!() };
+    let Err(Error::StateDict { missing, unexpected, mismatched, .. }) = try_load(folder.path()) else {
+        panic!()
+    };
     assert_eq!(missing, ["model.norm.weight"]);
     assert_eq!(unexpected, ["model.layers.2.mlp.up_proj.weight"]);
     assert_eq!(
@@ -80,7 +85,8 @@ fn shards() {
     let (mut first, mut second) = (StateDict::new(), StateDict::new());
     let mut map = serde_json::Map::new();
     for (i, (name, tensor)) in all.into_iter().enumerate() {
-        let (shard, file) = if i % 2 == 0 { (&mut first, "a.safetensors") } else { (&mut second, "b.safetensors") };
+        let (shard, file) =
+            if i % 2 == 0 { (&mut first, "a.safetensors") } else { (&mut second, "b.safetensors") };
         map.insert(name.clone(), file.into());
         shard.insert(name, tensor);
     }
@@ -146,7 +152,8 @@ fn configs() {
         assert!(error.contains(message), "{error}");
     }
     let legacy = parse(serde_json::json!({"rope_theta": 5.0, "rope_scaling": null})).unwrap();
-    let current = parse(serde_json::json!({"rope_parameters": {"rope_type": "default", "rope_theta": 5.0}})).unwrap();
+    let current =
+        parse(serde_json::json!({"rope_parameters": {"rope_type": "default", "rope_theta": 5.0}})).unwrap();
     assert_eq!(legacy.decoder(), current.decoder());
 }
 
@@ -156,7 +163,8 @@ fn sources() {
     let path = folder.path().to_str().unwrap();
     let on_disk = path.parse::<ModelSource>().unwrap().files(&[]).unwrap();
     let bytes = |name: &str| -> &'static [u8] { on_disk.find(name).unwrap().unwrap().into_owned().leak() };
-    let files = vec![("config.json", bytes("config.json")), ("model.safetensors", bytes("model.safetensors"))];
+    let files =
+        vec![("config.json", bytes("config.json")), ("model.safetensors", bytes("model.safetensors"))];
     let builtin = [Builtin { name: "tiny", files }];
     let inside = "builtin:tiny".parse::<ModelSource>().unwrap().files(&builtin).unwrap();
     let [a, b] = [on_disk, inside].map(|files| logits(&Decoder::load(&files, None, Device::Cpu).unwrap()));
@@ -224,7 +232,15 @@ fn an_outline_has_shapes_and_names_only() {
 fn parts_come_in_the_order_of_transformers() {
     let mut model = load(&golden(GOLDEN[1]).join("model"), Kind::Float);
     let names: Vec<String> = model.linears().iter().map(|l| l.name().to_owned()).collect();
-    let layer = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"];
+    let layer = [
+        "self_attn.q_proj",
+        "self_attn.k_proj",
+        "self_attn.v_proj",
+        "self_attn.o_proj",
+        "mlp.gate_proj",
+        "mlp.up_proj",
+        "mlp.down_proj",
+    ];
     let mut want: Vec<String> =
         (0..2).flat_map(|i| layer.map(|leaf| format!("model.layers.{i}.{leaf}"))).collect();
     want.push("lm_head".to_owned());

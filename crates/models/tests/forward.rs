@@ -44,7 +44,11 @@ fn check(case: &mut Case) {
     let Case { model, ids, mask, labels, expected } = case;
     let want = |name: &str| {
         let tensor = &expected[name];
-        if tensor.size().first() == Some(&1) && tensor.dim() > 2 { tensor.squeeze_dim(0) } else { tensor.shallow_clone() }
+        if tensor.size().first() == Some(&1) && tensor.dim() > 2 {
+            tensor.squeeze_dim(0)
+        } else {
+            tensor.shallow_clone()
+        }
     };
     let states = model.hidden_states(ids, Some(mask), Mode::Eval).unwrap();
     for (i, state) in states.iter().enumerate() {
@@ -73,7 +77,9 @@ fn check(case: &mut Case) {
             let name = &attachment.store().entry(id).name;
             match expected.get(&format!("grad.{name}")) {
                 Some(want) => GRADIENT.check(name, gradient, want),
-                None => GRADIENT.check(name, &gradient.norm(), &expected[&format!("grad_norm.{name}")].view([])),
+                None => {
+                    GRADIENT.check(name, &gradient.norm(), &expected[&format!("grad_norm.{name}")].view([]));
+                }
             }
             count += 1;
         }

@@ -6,7 +6,9 @@ mod common;
 
 use common::{GOLDEN, attach, golden, load, random_ids};
 use models::{Activations, Decoder};
-use peft_core::{Adaptable, Attached, Attachment, Gradients, LowRank, Method, Mode, Params, Place, Result, Role, init};
+use peft_core::{
+    Adaptable, Attached, Attachment, Gradients, LowRank, Method, Mode, Params, Place, Result, Role, init,
+};
 use tch::{Kind, Tensor};
 
 /// LoRA with both factors away from zero and dropout on its input.

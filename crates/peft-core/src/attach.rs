@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use tch::{Device, Tensor};
 
 use crate::{
-    Active, AdamW, AdamWConfig, Adaptable, Adapter, Attached, Base, Candidate, FileTensors, FrozenWeight,
+    Active, AdamW, AdamWConfig, Adaptable, Adapter, Attached, Base, FileTensors, FrozenWeight,
     Gradients, Method, Mode, ParamStore, Params, Part, Phase, PhaseContext, Place, Purpose, Result, Role,
     Roles, Seeds, Site, StateDict, Step, StepReport, Storage, Targets,
 };
@@ -90,7 +90,7 @@ impl Attachment {
     ) -> Result<()> {
         let device = device_of(model);
         self.tune_whole(model, device)?;
-        self.sites = self.select(model, targets)?;
+        self.sites = targets.sites(model, |linear| linear.adapter(&self.name).is_none())?;
         let given = file.map(|file| self.import(model, file)).transpose()?;
         self.attach_sites(model, storage, device)?;
         match (given, file) {
@@ -159,18 +159,6 @@ impl Attachment {
     }
 
     /// The sites to adapt: what `targets` selects, less what trains as a whole.
-    fn select(&self, model: &mut dyn Adaptable, targets: &Targets) -> Result<Vec<Site>> {
-        let linears = model.linears();
-        let candidates: Vec<Candidate<'_>> =
-            linears.iter().map(|l| Candidate { name: l.name(), is_head: l.is_head() }).collect();
-        let selected = targets.select(&candidates)?;
-        let adapted = selected.into_iter().map(|i| &linears[i]).filter(|l| l.adapter(&self.name).is_none());
-        Ok(adapted
-            .enumerate()
-            .map(|(index, linear)| Site { index, name: linear.name().to_owned(), shape: linear.shape() })
-            .collect())
-    }
-
     /// Overwrites the adapter's tensors with those of `file`.
     ///
     /// # Errors

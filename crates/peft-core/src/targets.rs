@@ -4,7 +4,7 @@ use regex::Regex;
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{Error, Result};
+use crate::{AdaptedLinear, Adaptable, Error, Result, Site};
 
 /// Which linear layers a run adapts, by PEFT's rules.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +47,23 @@ impl Targets {
     /// Selection by names.
     pub fn names<S: Into<String>>(names: impl IntoIterator<Item = S>) -> Self {
         Self { modules: Modules::Names(names.into_iter().map(Into::into).collect()), ..Self::default() }
+    }
+
+    /// The selected layers of `model` that are `free`, as sites.
+    ///
+    /// # Errors
+    /// As [`Self::select`].
+    pub fn sites(&self, model: &mut dyn Adaptable, free: impl Fn(&AdaptedLinear) -> bool) -> Result<Vec<Site>> {
+        let linears = model.linears();
+        let candidates: Vec<Candidate<'_>> =
+            linears.iter().map(|l| Candidate { name: l.name(), is_head: l.is_head() }).collect();
+        let selected = self.select(&candidates)?.into_iter().map(|i| &linears[i]).filter(|l| free(l));
+        let site = |(index, linear): (usize, &&mut AdaptedLinear)| Site {
+            index,
+            name: linear.name().to_owned(),
+            shape: linear.shape(),
+        };
+        Ok(selected.enumerate().map(site).collect())
     }
 
     /// Positions of the selected candidates, in order.

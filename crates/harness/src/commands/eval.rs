@@ -86,11 +86,15 @@ pub(super) fn execute(args: &EvalArgs) -> Result<()> {
 
 /// Every document alone, from its beginning-of-sequence token on: Σ −log₂ p / characters.
 fn bits_per_character(session: &Session, path: &Path, limit: Option<usize>) -> Result<String> {
-    let text = std::fs::read_to_string(path).map_err(|source| peft_core::Error::io(path, source))?;
-    let documents: Vec<&str> = documents(&text).take(limit.unwrap_or(usize::MAX)).collect();
+    let mut documents = read_documents(path)?;
+    documents.truncate(limit.unwrap_or(usize::MAX));
     let decoder = &session.learner.decoder;
-    let bos = session.text.tokenizer.bos().ok_or_else(|| Error::Usage("the tokenizer has no bos token".to_owned()))?;
-    let (mut nats, mut tokens, mut characters, mut cut) = (0.0, 0, 0, 0);
+    let bos = session
+        .text
+        .tokenizer
+        .bos()
+        .ok_or_else(|| Error::Usage("the tokenizer has no bos token".to_owned()))?;
+    let (mut nats, mut tokens, mut characters, mut marks, mut cut) = (0.0, 0, 0, 0, 0);
     for document in &documents {
         let mut ids: Vec<i64> = vec![i64::from(bos)];
         ids.extend(session.text.tokenizer.encode(document)?.into_iter().map(i64::from));
@@ -98,8 +102,10 @@ fn bits_per_character(session: &Session, path: &Path, limit: Option<usize>) -> R
             ids.truncate(decoder.context() as usize);
             cut += 1;
         }
-        let kept = session.text.tokenizer.decode(&ids[1..].iter().map(|&id| id as u32).collect::<Vec<_>>())?;
+        let kept =
+            session.text.tokenizer.decode(&ids[1..].iter().map(|&id| id as u32).collect::<Vec<_>>())?;
         characters += kept.chars().count();
+        marks += session.text.decoder.decode(&ids)?.chars().count();
         tokens += ids.len() - 1;
         let row = Tensor::from_slice(&ids).unsqueeze(0);
         nats += tch::no_grad(|| {
@@ -112,19 +118,30 @@ fn bits_per_character(session: &Session, path: &Path, limit: Option<usize>) -> R
     }
     let bits = nats / std::f64::consts::LN_2;
     Ok(format!(
-        "{}: {:.4} bits per character, {:.4} nats per token ({} documents, {tokens} tokens, {characters} characters{})",
+        "{}: {:.4} bits per character ({:.4} if the letters of special tokens are counted), {:.4} nats per token \
+         ({} documents, {tokens} tokens, {characters} characters{})",
         path.display(),
         bits / characters as f64,
+        bits / marks as f64,
         nats / tokens as f64,
         documents.len(),
-        if cut > 0 { format!("; {cut} documents cut at {} tokens", decoder.context()) } else { String::new() },
+        if cut > 0 {
+            format!("; {cut} documents cut at {} tokens", decoder.context())
+        } else {
+            String::new()
+        },
     ))
 }
 
-/// Documents are separated by `<|endoftext|>`, or else every line is one.
-fn documents(text: &str) -> Box<dyn Iterator<Item = &str> + '_> {
+/// A `.json` file is a list of texts; elsewhere documents are separated by `<|endoftext|>`, or else every line is one.
+fn read_documents(path: &Path) -> Result<Vec<String>> {
     const SEPARATOR: &str = "<|endoftext|>";
+    let text = std::fs::read_to_string(path).map_err(|source| peft_core::Error::io(path, source))?;
+    if path.extension().is_some_and(|extension| extension == "json") {
+        let parsed = serde_json::from_str(&text);
+        return Ok(parsed.map_err(|error| peft_core::Error::format(path, format!("not a list of texts: {error}")))?);
+    }
     let parts: Box<dyn Iterator<Item = &str>> =
         if text.contains(SEPARATOR) { Box::new(text.split(SEPARATOR)) } else { Box::new(text.lines()) };
-    Box::new(parts.map(str::trim).filter(|document| !document.is_empty()))
+    Ok(parts.map(str::trim).filter(|document| !document.is_empty()).map(str::to_owned).collect())
 }

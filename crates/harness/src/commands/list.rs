@@ -30,7 +30,8 @@ fn methods_table() -> String {
             format!("arXiv {}", info.paper.arxiv),
         ]
     });
-    let header = ["method", "family", "merges", "4-bit base", "as LoRA", "PEFT type", "trainable per site", "paper"];
+    let header =
+        ["method", "family", "merges", "4-bit base", "as LoRA", "PEFT type", "trainable per site", "paper"];
     grid(&header, rows)
 }
 
@@ -46,7 +47,9 @@ fn tasks_table() -> Result<String> {
 }
 
 fn models_table() -> String {
-    let builtin = builtin::models().into_iter().map(|model| vec![format!("builtin:{}", model.name), "compiled in".to_owned()]);
+    let builtin = builtin::models()
+        .into_iter()
+        .map(|model| vec![format!("builtin:{}", model.name), "compiled in".to_owned()]);
     let families = models::ModelConfig::families().collect::<Vec<_>>().join(", ");
     let folder = vec!["DIR".to_owned(), format!("a folder in Hugging Face layout: {families}")];
     grid(&["model", "what"], builtin.chain([folder]))

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use models::{Decoder, ModelConfig, ModelFiles};
 use peft_core::{
-    Adaptable, AdamWConfig, AsLoaded, Attachment, Clip, Length, Role, ScheduleKind, Seeds, Targets, device,
+    AdamWConfig, Adaptable, AsLoaded, Attachment, Clip, Length, Role, ScheduleKind, Seeds, Targets, device,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -86,11 +86,14 @@ pub(super) fn execute(args: &PretrainArgs) -> Result<()> {
         .probes
         .bars
         .iter()
-        .filter(|(skill, bar)| shares.get(&name(skill)).is_some_and(|share| share < bar))
-        .map(|(skill, bar)| format!("{} {:.2} < {bar}", name(skill), shares[&name(skill)]))
+        .filter(|(skill, bar)| shares.get(&name(**skill)).is_some_and(|share| share < bar))
+        .map(|(skill, bar)| format!("{} {:.2} < {bar}", name(*skill), shares[&name(*skill)]))
         .collect();
     if !below.is_empty() && !args.below_bars {
-        return Err(Error::Failed(format!("the model is not saved, its skills are below the bars: {}", below.join(", "))));
+        return Err(Error::Failed(format!(
+            "the model is not saved, its skills are below the bars: {}",
+            below.join(", ")
+        )));
     }
 
     made.decoder.save(&args.out, Some(&companions.files))?;
@@ -147,12 +150,7 @@ struct Outcome {
     stopped: bool,
 }
 
-fn pretrain(
-    file: &PretrainFile,
-    text: &Text,
-    learner: &mut CausalLm,
-    display: Display,
-) -> Result<Outcome> {
+fn pretrain(file: &PretrainFile, text: &Text, learner: &mut CausalLm, display: Display) -> Result<Outcome> {
     let training = &file.training;
     let corpus = Corpus::new(&file.data.corpus);
     let mut feed = CorpusFeed {
@@ -162,7 +160,8 @@ fn pretrain(
     };
     let method = (methods::find("full")?.build)(toml::Table::new())?;
     let seeds = Seeds::new(training.seed);
-    let mut attachment = Attachment::new(learner, "pretrain", method, &Targets::default(), &AsLoaded, &seeds)?;
+    let mut attachment =
+        Attachment::new(learner, "pretrain", method, &Targets::default(), &AsLoaded, &seeds)?;
     let settings = Settings {
         steps: training.steps,
         optimizer: AdamWConfig {
@@ -206,7 +205,8 @@ impl Feed<Part> for CorpusFeed<'_> {
         let sequences: Vec<Sequence> = rows
             .into_iter()
             .map(|row| {
-                let labels = std::iter::once(tasks::IGNORED).chain(row.ids[1..].iter().map(|&id| i64::from(id)));
+                let labels =
+                    std::iter::once(tasks::IGNORED).chain(row.ids[1..].iter().map(|&id| i64::from(id)));
                 Sequence { labels: labels.collect(), tokens: row.ids }
             })
             .collect();
@@ -243,7 +243,7 @@ impl Observer<CausalLm> for Watch<'_> {
             self.losses.push((done, self.window.iter().sum::<f64>() / WINDOW as f64));
             self.window.clear();
         }
-        if self.file.training.probe_every > 0 && done % self.file.training.probe_every == 0 {
+        if self.file.training.probe_every > 0 && done.is_multiple_of(self.file.training.probe_every) {
             let shares = probe(learner, self.text, &self.file.data)?;
             self.display.say(&format!("step {done}:"));
             report_line(&shares, self.display);
@@ -257,25 +257,29 @@ impl Observer<CausalLm> for Watch<'_> {
 fn probe(learner: &CausalLm, text: &Text, data: &PretrainData) -> Result<BTreeMap<String, f64>> {
     /// Longer than any expected continuation.
     const NEW_TOKENS: usize = 24;
-    let decoding = Decoding { strategy: Strategy::Greedy, max_new_tokens: NEW_TOKENS, stop: vec!["\n".to_owned()] };
+    let decoding =
+        Decoding { strategy: Strategy::Greedy, max_new_tokens: NEW_TOKENS, stop: vec!["\n".to_owned()] };
     let mut shares = BTreeMap::new();
     for skill in tasks::mini::Skill::ALL {
         let asked = probes(skill, data.probes.seed, data.probes.items);
         let prompts = asked
             .iter()
-            .map(|probe| Ok(text.tokenizer.bos().into_iter().chain(text.tokenizer.encode(&probe.prompt)?).collect()))
+            .map(|probe| {
+                Ok(text.tokenizer.bos().into_iter().chain(text.tokenizer.encode(&probe.prompt)?).collect())
+            })
             .collect::<Result<Vec<Vec<u32>>>>()?;
-        let answers =
-            evaluate::generate(learner, text, &decoding, &prompts, &Seeds::new(0), &mut |_| interrupt::flow())?;
+        let answers = evaluate::generate(learner, text, &decoding, &prompts, &Seeds::new(0), &mut |_| {
+            interrupt::flow()
+        })?;
         let right = asked.iter().zip(&answers).filter(|(probe, answer)| probe.passes(&answer.text)).count();
-        shares.insert(name(&skill), right as f64 / asked.len() as f64);
+        shares.insert(name(skill), right as f64 / asked.len() as f64);
     }
     Ok(shares)
 }
 
 fn report(shares: &BTreeMap<String, f64>, data: &PretrainData, display: Display) {
     for (skill, share) in shares {
-        let bar = data.probes.bars.iter().find(|(s, _)| name(s) == *skill).map(|(_, bar)| *bar);
+        let bar = data.probes.bars.iter().find(|(s, _)| name(**s) == *skill).map(|(_, bar)| *bar);
         let bar = bar.map(|bar| format!(" (bar {bar:.2})")).unwrap_or_default();
         display.say(&format!("  {skill:<12} {share:.2}{bar}"));
     }
@@ -286,7 +290,7 @@ fn report_line(shares: &BTreeMap<String, f64>, display: Display) {
     display.say(&format!("  {}", parts.join(", ")));
 }
 
-fn name(skill: &tasks::mini::Skill) -> String {
+fn name(skill: tasks::mini::Skill) -> String {
     serde_json::to_value(skill).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
 }
 

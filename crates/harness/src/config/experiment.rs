@@ -86,7 +86,8 @@ impl Layers {
     }
 
     fn task(&self, task: &TaskConfig, args: &RunArgs) -> Result<TaskConfig> {
-        let mut task = self.overlays.iter().try_fold(task.clone(), |task, overlay| overlay.over_task(&task))?;
+        let mut task =
+            self.overlays.iter().try_fold(task.clone(), |task, overlay| overlay.over_task(&task))?;
         let training = &mut task.training;
         if let Some(steps) = args.max_steps {
             (training.steps, training.epochs) = (Some(steps), None);
@@ -102,9 +103,9 @@ impl Layers {
 
     fn method(&self, info: &'static MethodInfo, task: &str) -> Result<MethodConfig> {
         let origin = format!("configs/methods/{}.toml", info.name);
-        let mut settings: toml::Table = method_file(info.name).parse().map_err(|source: toml::de::Error| {
-            peft_core::Error::Toml { origin, source: Box::new(source) }
-        })?;
+        let mut settings: toml::Table = method_file(info.name)
+            .parse()
+            .map_err(|source: toml::de::Error| peft_core::Error::Toml { origin, source: Box::new(source) })?;
         for overlay in &self.overlays {
             overlay.over_method(&mut settings, info.name, task);
         }
@@ -134,7 +135,9 @@ impl Layers {
 /// For anything misspelt, before anything is loaded.
 pub fn resolve(args: &RunArgs) -> Result<Vec<Experiment>> {
     if args.method.is_empty() {
-        return Err(Error::Usage("no method is given: `--method lori`, or `harness list methods`".to_owned()));
+        return Err(Error::Usage(
+            "no method is given: `--method lori`, or `harness list methods`".to_owned(),
+        ));
     }
     let mut infos: Vec<&'static MethodInfo> = Vec::new();
     for word in &args.method {

@@ -28,10 +28,13 @@ pub struct OptimizerConfig {
     /// ε of AdamW.
     pub eps: f64,
     /// Learning rates by role that replace `lr`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub lr_by_role: BTreeMap<Role, f64>,
     /// Factors of the learning rate by role.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub lr_ratio: BTreeMap<Role, f64>,
     /// Decoupled weight decay by role.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub weight_decay_by_role: BTreeMap<Role, f64>,
     /// Decoupled weight decay.
     #[serde(skip_serializing_if = "Option::is_none")]

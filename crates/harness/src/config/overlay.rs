@@ -80,7 +80,9 @@ impl Overlay {
                     origin: format!("--set {text}"),
                     line: None,
                     reason: "the key must begin with `task.` or `method.`".to_owned(),
-                    hint: Some("for example `--set method.rank=8` or `--set task.training.steps=100`".to_owned()),
+                    hint: Some(
+                        "for example `--set method.rank=8` or `--set task.training.steps=100`".to_owned(),
+                    ),
                 });
             }
         }
@@ -174,7 +176,8 @@ impl Overlay {
         let last = key.rsplit('.').next().unwrap_or(key);
         let is_key = |line: &str| {
             let head = line.split(['=', '#']).next().unwrap_or_default();
-            head.split(['.', '[', ']', ' ', '\t', '{', ',', '"', '\'']).any(|part| !part.is_empty() && part == last)
+            head.split(['.', '[', ']', ' ', '\t', '{', ',', '"', '\''])
+                .any(|part| !part.is_empty() && part == last)
         };
         self.text.lines().position(is_key).map(|index| index + 1)
     }
@@ -280,7 +283,11 @@ mod tests {
         let of = |method: &str, task: &str| {
             let mut settings: Table = "rank = 16\noptimizer.lr = 1.0\noptimizer.eps = 2.0".parse().unwrap();
             overlay.over_method(&mut settings, method, task);
-            (settings["rank"].clone(), settings["optimizer"]["lr"].clone(), settings["optimizer"]["eps"].clone())
+            (
+                settings["rank"].clone(),
+                settings["optimizer"]["lr"].clone(),
+                settings["optimizer"]["eps"].clone(),
+            )
         };
         let values = |lr: f64| (Value::Integer(8), Value::Float(lr), Value::Float(2.0));
         assert_eq!(of("lora", "math"), values(5e-3));
@@ -302,11 +309,17 @@ mod tests {
 
     #[test]
     fn assignments() {
-        let overlay = assigned(&["method.rank=4", "task.training.steps=7", "task.training.select=last"]).unwrap();
+        let overlay =
+            assigned(&["method.rank=4", "task.training.steps=7", "task.training.select=last"]).unwrap();
         let task = overlay.over_task(&tasks::provided("math").unwrap()).unwrap();
         assert_eq!(task.training.steps, Some(7));
         assert!(assigned(&["rank=4"]).unwrap_err().hint().unwrap().contains("method.rank"));
         assert!(assigned(&["method.rank"]).is_err());
-        assert!(assigned(&["task.training.steps.x=1"]).unwrap().over_task(&tasks::provided("math").unwrap()).is_err());
+        assert!(
+            assigned(&["task.training.steps.x=1"])
+                .unwrap()
+                .over_task(&tasks::provided("math").unwrap())
+                .is_err()
+        );
     }
 }

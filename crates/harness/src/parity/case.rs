@@ -76,8 +76,9 @@ impl Case {
     /// If it is missing or of another type.
     pub fn field<T: serde::de::DeserializeOwned>(&self, key: &str) -> Result<T> {
         let value = self.fields.get(key).cloned().unwrap_or_default();
-        serde_json::from_value(value)
-            .map_err(|error| CoreError::format(self.folder.join("case.json"), format!("`{key}`: {error}")).into())
+        serde_json::from_value(value).map_err(|error| {
+            CoreError::format(self.folder.join("case.json"), format!("`{key}`: {error}")).into()
+        })
     }
 
     /// The tensors of a file of the case.
@@ -99,8 +100,10 @@ impl Case {
     /// If a value is of no use.
     pub fn method_settings(&self) -> Result<(toml::Table, Targets)> {
         let mut config: Map<String, Value> = self.field("method_config")?;
-        let names: Option<Vec<String>> = serde_json::from_value(config.remove("target_modules").unwrap_or_default())
-            .map_err(|error| CoreError::format(self.folder.join("case.json"), format!("target_modules: {error}")))?;
+        let names: Option<Vec<String>> =
+            serde_json::from_value(config.remove("target_modules").unwrap_or_default()).map_err(|error| {
+                CoreError::format(self.folder.join("case.json"), format!("target_modules: {error}"))
+            })?;
         // Methods that train the base itself name no targets.
         let targets = names.map(Targets::names).unwrap_or_default();
         let mut settings = toml::Table::new();
@@ -109,8 +112,10 @@ impl Case {
             if key == "dropout" || key == "weight_decay" || value.is_null() {
                 continue;
             }
-            let renamed = RENAMED.iter().find(|(theirs, _)| *theirs == key).map_or(key.as_str(), |(_, ours)| ours);
-            let value = toml::Value::try_from(value).map_err(|e| CoreError::config(&key, "", e.to_string()))?;
+            let renamed =
+                RENAMED.iter().find(|(theirs, _)| *theirs == key).map_or(key.as_str(), |(_, ours)| ours);
+            let value =
+                toml::Value::try_from(value).map_err(|e| CoreError::config(&key, "", e.to_string()))?;
             settings.insert(renamed.to_owned(), value);
         }
         if self.has("masks.safetensors") {

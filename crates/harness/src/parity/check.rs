@@ -85,7 +85,13 @@ impl Checks {
 
     /// A quantity that the case expects and this program does not have, or the reverse.
     pub fn absent(&mut self, name: &str, note: &str) {
-        self.push(name, f64::INFINITY, f64::INFINITY, Allowed { atol: 0.0, rtol: 0.0 }, Some(note.to_owned()));
+        self.push(
+            name,
+            f64::INFINITY,
+            f64::INFINITY,
+            Allowed { atol: 0.0, rtol: 0.0 },
+            Some(note.to_owned()),
+        );
     }
 
     fn push(&mut self, name: &str, difference: f64, scale: f64, allowed: Allowed, note: Option<String>) {

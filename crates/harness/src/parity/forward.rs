@@ -12,7 +12,10 @@ pub(super) fn run(case: &Case, checks: &mut Checks) -> Result<()> {
     let expected = case.tensors("expected.safetensors")?;
     let given = case.tensors("batches.safetensors")?;
     let input = |name: &str| {
-        given.get(name).map(|t| t.get(0)).ok_or_else(|| Error::Usage(format!("batches.safetensors holds no `{name}`")))
+        given
+            .get(name)
+            .map(|t| t.get(0))
+            .ok_or_else(|| Error::Usage(format!("batches.safetensors holds no `{name}`")))
     };
     let (ids, mask, labels) = (input("input_ids")?, input("attention_mask")?, input("labels")?);
     let decoder = session::load_decoder(&case.folder.join("model"), Kind::Float, tch::Device::Cpu)?;

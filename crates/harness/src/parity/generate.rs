@@ -33,7 +33,9 @@ pub(super) fn run(case: &Case, checks: &mut Checks) -> Result<()> {
     checks.tensor("tokens_eos", &padded(&stopped, new_tokens, pad), &expected["tokens_eos"]);
     // Each row alone, without padding, must go on in the same way.
     for (row, prompt) in prompts.iter().enumerate() {
-        let alone = decode(&decoder, std::slice::from_ref(prompt), new_tokens, Vec::new(), &mut |_| ControlFlow::Continue(()))?;
+        let alone = decode(&decoder, std::slice::from_ref(prompt), new_tokens, Vec::new(), &mut |_| {
+            ControlFlow::Continue(())
+        })?;
         let want = expected["tokens"].get(row as i64).unsqueeze(0);
         checks.tensor(&format!("tokens.row{row}_alone"), &padded(&alone, new_tokens, pad), &want);
     }

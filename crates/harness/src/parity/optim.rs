@@ -13,8 +13,19 @@ use crate::{Error, Result};
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Config {
-    AdamW { name: String, lr: f64, betas: (f64, f64), eps: f64, weight_decay: f64, b_starts_at_step: Option<u64> },
-    Clip { name: String, kind: String, max_norm: f64 },
+    AdamW {
+        name: String,
+        lr: f64,
+        betas: (f64, f64),
+        eps: f64,
+        weight_decay: f64,
+        b_starts_at_step: Option<u64>,
+    },
+    Clip {
+        name: String,
+        kind: String,
+        max_norm: f64,
+    },
 }
 
 pub(super) fn run(case: &Case, checks: &mut Checks) -> Result<()> {
@@ -30,7 +41,8 @@ pub(super) fn run(case: &Case, checks: &mut Checks) -> Result<()> {
                 adamw(&name, settings, b_starts_at_step.unwrap_or(0), &given, &expected, checks)?;
             }
             Config::Clip { name, kind, max_norm } => {
-                let clip = clip_of(&kind, max_norm).ok_or_else(|| Error::Usage(format!("unknown clip `{kind}`")))?;
+                let clip =
+                    clip_of(&kind, max_norm).ok_or_else(|| Error::Usage(format!("unknown clip `{kind}`")))?;
                 clipping(&name, clip, &given, &expected, checks);
             }
         }
@@ -63,7 +75,7 @@ fn adamw(
         for (param, _) in &starts {
             if *param != "b" || step.cast_unsigned() >= b_starts {
                 let gradient = given[&format!("grads.{param}")].get(step);
-                loss = loss + (&store.find(param).expect("registered").tensor * gradient).sum(Kind::Float);
+                loss += (&store.find(param).expect("registered").tensor * gradient).sum(Kind::Float);
             }
         }
         let mut gradients = Gradients::default();
@@ -123,15 +135,22 @@ fn groups(case: &Case, checks: &mut Checks) -> Result<()> {
         settings.insert(key.to_owned(), toml::Value::Float(case.field(key)?));
     }
     let method = (methods::find(&case.method)?.build)(settings)?;
-    let mut config =
-        AdamWConfig { lr: case.field("lr")?, weight_decay: case.field("weight_decay")?, ..AdamWConfig::default() };
+    let mut config = AdamWConfig {
+        lr: case.field("lr")?,
+        weight_decay: case.field("weight_decay")?,
+        ..AdamWConfig::default()
+    };
     method.configure_optimizer(&mut config);
     for group in case.field::<Vec<Group>>("param_groups")? {
         for name in group.names {
             match peft_file::role_of(&name) {
                 Some(role) => {
                     checks.number(&format!("lr.{name}"), config.lr_of(role), group.lr);
-                    checks.number(&format!("weight_decay.{name}"), config.weight_decay_of(role), group.weight_decay);
+                    checks.number(
+                        &format!("weight_decay.{name}"),
+                        config.weight_decay_of(role),
+                        group.weight_decay,
+                    );
                 }
                 None => checks.absent(&name, "a tensor of unknown role"),
             }

@@ -49,7 +49,11 @@ pub(super) fn run(case: &Case, checks: &mut Checks) -> Result<()> {
     }
     for ratio in case.field::<Vec<Ratio>>("warmup_ratio")? {
         let name = format!("warmup_steps.{}x{}", ratio.total_steps, ratio.warmup_ratio);
-        checks.count(&name, warmup_steps(ratio.total_steps, ratio.warmup_ratio), ratio.warmup_steps.cast_signed());
+        checks.count(
+            &name,
+            warmup_steps(ratio.total_steps, ratio.warmup_ratio),
+            ratio.warmup_steps.cast_signed(),
+        );
     }
     Ok(())
 }

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use peft_core::peft_file::AdapterFile;
 use peft_core::{
-    Active, Adaptable, AsLoaded, Attachment, FileTensors, Gradients, Layout, Mode, Phase, Seeds, StateDict, Targets,
+    Active, Adaptable, AsLoaded, Attachment, FileTensors, Gradients, Layout, Mode, Phase, Seeds, StateDict,
+    Targets,
 };
 use tch::{Kind, Tensor};
 
@@ -46,7 +47,8 @@ pub(super) fn run(case: &Case, checks: &mut Checks, save_adapter: Option<&Path>)
     if let Some((_, last)) = phase_rates.last() {
         settings.optimizer.lr = *last;
     }
-    let mut watch = Watch { case, checks, expected: &expected, phase: 0, phase_rates, curves: Curves::default() };
+    let mut watch =
+        Watch { case, checks, expected: &expected, phase: 0, phase_rates, curves: Curves::default() };
     let mut feed = batches.feed();
     train(&mut setup.learner, &mut setup.attachment, &mut feed, &settings, &mut watch)?;
     let Watch { curves, .. } = watch;
@@ -76,7 +78,12 @@ fn after_training(
         }
     }
     for (module, want) in group(expected, "mask") {
-        let found = setup.attachment.store().entries().iter().find(|e| e.name.starts_with(module) && e.mask().is_some());
+        let found = setup
+            .attachment
+            .store()
+            .entries()
+            .iter()
+            .find(|e| e.name.starts_with(module) && e.mask().is_some());
         match found.and_then(|entry| entry.mask()) {
             Some(mask) => checks.tensor(&format!("mask.{module}"), mask, want),
             None => checks.absent(&format!("mask.{module}"), "no mask"),
@@ -138,7 +145,8 @@ impl Setup {
     fn logits(&self, batches: &Batches) -> Tensor {
         tch::no_grad(|| {
             let (ids, mask) = (batches.ids.get(0), batches.mask.get(0));
-            let hidden = self.learner.decoder.hidden(&ids, Some(&mask), Mode::Eval, models::Activations::Keep);
+            let hidden =
+                self.learner.decoder.hidden(&ids, Some(&mask), Mode::Eval, models::Activations::Keep);
             self.learner.decoder.logits(&hidden.expect("the case fits its model"), Mode::Eval)
         })
     }
@@ -263,7 +271,12 @@ impl Observer<CausalLm> for Watch<'_> {
         Ok(())
     }
 
-    fn gradients(&mut self, report: StepReport, gradients: &Gradients, attachment: &Attachment) -> Result<()> {
+    fn gradients(
+        &mut self,
+        report: StepReport,
+        gradients: &Gradients,
+        attachment: &Attachment,
+    ) -> Result<()> {
         self.curves.loss.push(report.loss);
         self.curves.grad_norm.push(gradients.norm());
         self.curves.lr.push(report.lr);

@@ -1,0 +1,132 @@
+//! What a run leaves behind, and what must not change it.
+
+mod common;
+
+use std::path::Path;
+
+use common::{adapter, adapter_on, records, run, text, train, train_on};
+use peft_core::StateDict;
+
+fn tensors(folder: &Path) -> StateDict {
+    peft_core::tensor_file::read(&folder.join("adapter_model.safetensors")).unwrap().0
+}
+
+/// The largest difference relative to the largest value, over all tensors.
+fn distance(a: &StateDict, b: &StateDict) -> f64 {
+    assert!(a.keys().eq(b.keys()));
+    let of = |(x, y): (&tch::Tensor, &tch::Tensor)| {
+        (x - y).abs().max().double_value(&[]) / x.abs().max().double_value(&[]).max(1e-9)
+    };
+    a.values().zip(b.values()).map(of).fold(0.0, f64::max)
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bits() {
+    for method in ["lora", "lori-s"] {
+        let [one, two] = [train(method, &[]), train(method, &[])];
+        let [one, two] = [one, two].map(|folder| tensors(&adapter(folder.path(), method)));
+        assert_eq!(one, two, "{method}");
+    }
+    let [one, two] = [train("lora", &[]), train("lora", &["--seed", "1"])];
+    let other = two.path().join("adapters/nlu/lora/seed-1");
+    assert!(distance(&tensors(&adapter(one.path(), "lora")), &tensors(&other)) > 0.1);
+}
+
+/// Parts of a step share its divisor, so rows of different length weigh by their tokens. AdamW divides a gradient by
+/// its own size, so where a gradient is small its rounding is not: entries may be off by a part of one step's move.
+#[test]
+fn micro_batches_and_recomputation_change_nothing() {
+    const TOLERANCE: f64 = 2e-3;
+    let whole = train_on("math", "lora", &[]);
+    let want = tensors(&adapter_on("math", whole.path(), "lora"));
+    for more in [["--micro-batch", "5"].as_slice(), &["--gradient-checkpointing"]] {
+        let parts = train_on("math", "lora", more);
+        let found = distance(&want, &tensors(&adapter_on("math", parts.path(), "lora")));
+        assert!(found < TOLERANCE, "{more:?}: {found:e}");
+        let [a, b] = [&whole, &parts].map(|folder| losses(folder.path()));
+        for (a, b) in a.iter().zip(&b) {
+            assert!((a - b).abs() < 1e-5 * a.abs(), "{more:?}: loss {a} and {b}");
+        }
+    }
+}
+
+fn losses(folder: &Path) -> Vec<f64> {
+    let record = records(folder).into_iter().find(|record| record["method"] != "base").unwrap();
+    let points = record["curves"]["loss"].as_array().unwrap().clone();
+    assert_eq!(points.len(), 3);
+    points.iter().map(|point| point["value"].as_f64().unwrap()).collect()
+}
+
+#[test]
+fn lori_s_brings_the_run_it_needs() {
+    let folder = train("lori-s", &[]);
+    let summary: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.path().join("summary.json")).unwrap()).unwrap();
+    assert_eq!(summary["schema"], 1);
+    let rows = summary["rows"].as_array().unwrap();
+    let named: Vec<(&str, &str)> =
+        rows.iter().map(|row| (row["method"].as_str().unwrap(), row["variant"].as_str().unwrap())).collect();
+    assert_eq!(named, [("base", ""), ("lori", "d"), ("lori", "s")]);
+    let [base, dense, sparse] = [&rows[0], &rows[1], &rows[2]];
+    assert!(base["train_seconds"].is_null() && base["trainable_parameters"] == 0);
+    assert!(sparse["train_seconds"].as_f64() > dense["train_seconds"].as_f64());
+    for key in ["task", "metric", "value", "ci_low", "ci_high", "n_items", "seeds", "trainable_percent", "peak_bytes"] {
+        assert!(!sparse[key].is_null(), "{key}");
+    }
+
+    let trained = dense["trainable_parameters"].as_u64().unwrap();
+    let saved = tensors(&adapter(folder.path(), "lori-s"));
+    let up = |name: &&String| name.contains("lora_B");
+    let kept: i64 =
+        saved.keys().filter(up).map(|name| saved[name].nonzero().size()[0]).sum();
+    let allowed = sparse["trainable_parameters"].as_i64().unwrap();
+    assert!(kept <= allowed && kept > allowed / 2, "{kept} of {allowed}");
+    assert_eq!(allowed, trained as i64 / 10);
+}
+
+#[test]
+fn a_merged_model_answers_like_its_adapter() {
+    let folder = train("lora", &[]);
+    let good = adapter(folder.path(), "lora");
+    let out = folder.path().join("merged");
+    let (good, merged) = (good.to_str().unwrap(), out.to_str().unwrap());
+    let done = run(&["merge-into-base", "--adapter", good, "--out", merged]);
+    assert!(done.status.success(), "{}", text(&done));
+    let say = |more: &[&str]| {
+        let mut args = vec!["generate", " the deer is", "--max-new-tokens", "12"];
+        args.extend(more);
+        let output = run(&args);
+        assert!(output.status.success(), "{}", text(&output));
+        text(&output)
+    };
+    let adapted = say(&["--adapter", good]);
+    assert_eq!(adapted, say(&["--model", merged]));
+    assert!(adapted.len() > " the deer is\n".len());
+    assert!(out.join("tokenizer.json").exists());
+}
+
+#[test]
+fn the_validation_split_makes_a_curve_and_chooses() {
+    let more = ["--set", "tasks.nlu.training.eval_every=1", "--set", "task.training.select=best_validation"];
+    let folder = train("lora", &more);
+    let record = records(folder.path()).into_iter().find(|record| record["method"] == "lora").unwrap();
+    for curve in ["accuracy", "loss"] {
+        let points = record["curves"]["validation"][curve].as_array().unwrap();
+        assert_eq!(points.len(), 3, "{curve}");
+    }
+}
+
+#[test]
+fn every_provided_configuration_parses_and_builds() {
+    let output = run(&["show", "--method", "all"]);
+    assert!(output.status.success(), "{}", text(&output));
+    let said = text(&output);
+    for info in methods::METHODS {
+        assert_eq!(said.matches(&format!("# {} on ", info.name)).count(), 4, "{}", info.name);
+    }
+    for listing in ["methods", "tasks", "models"] {
+        assert!(run(&["list", listing]).status.success());
+    }
+    let plan = run(&["plan", "--method", "lori", "--task", "nlu"]);
+    assert!(plan.status.success() && text(&plan).contains("28 layers can be adapted"), "{}", text(&plan));
+}
