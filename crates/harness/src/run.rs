@@ -196,7 +196,8 @@ fn train_cell(
     if let Some((_, tensors)) = best {
         attachment.store_mut().load_adapter(&tensors, "the best validation score")?;
     }
-    let chosen = curves.validation.values().next().and_then(|points| points.last()?.value);
+    let primary = &experiment.task.scoring.metrics[0].name;
+    let chosen = curves.validation.get(primary).and_then(|points| points.last()?.value);
     let score = chosen.map(|score| format!(" · validation {score:.3}")).unwrap_or_default();
     progress.finish(&format!("loss {last_loss:.4}{score}"));
     Ok((trained, curves))
