@@ -10,6 +10,8 @@ mod pretrain;
 mod run;
 mod show;
 
+use std::io::Write;
+
 use crate::cli::{Cli, Command};
 use crate::{Result, interrupt};
 
@@ -32,10 +34,9 @@ pub fn dispatch(cli: Cli) -> Result<()> {
     }
 }
 
-/// Text for the user, as opposed to progress.
-#[allow(clippy::print_stdout)]
+/// Text for the user, as opposed to progress. A reader that has gone away (`| head`) is no error.
 fn print(text: &str) {
-    println!("{text}");
+    let _ = writeln!(std::io::stdout(), "{text}");
 }
 
 /// Sets the number of threads of one operation.

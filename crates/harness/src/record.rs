@@ -70,7 +70,8 @@ pub fn phases(trained: &Trained) -> Vec<PhaseRecord> {
 /// Counts of values.
 pub fn parameters(session: &Session, attachment: &Attachment) -> Parameters {
     let store = attachment.store();
-    Parameters::counted(store.count_trainable(), store.count_saved(), session.parameters)
+    let added = store.count_saved() - attachment.count_replaced();
+    Parameters::counted(store.count_trainable(), added, session.parameters)
 }
 
 /// Metrics of the test split.

@@ -6,7 +6,7 @@ use std::time::Instant;
 use compare::{Evidence, Point, Run, RunRecord, Status};
 use jiff::Timestamp;
 use peft_core::{
-    Adaptable, AsLoaded, Attachment, Continuation, Method, Phase, Seeds, StateDict, tensor_file,
+    Adaptable, AsLoaded, Attachment, Continuation, Method, Phase, Seeds, StateDict, device, tensor_file,
 };
 use tasks::{Encoded, Select, Split, Task};
 use tch::Tensor;
@@ -76,6 +76,7 @@ pub fn run(
 ) -> Result<Finished> {
     let targets = experiment.targets();
     let streams = seeds(seed, &experiment.task.name);
+    device::release_freed_memory();
     context.memory.reset();
     let learner = &mut context.session.learner;
     let own = streams.child(experiment.method.info.name);

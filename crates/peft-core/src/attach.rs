@@ -17,6 +17,7 @@ pub struct Attachment {
     sites: Vec<Site>,
     seeds: Seeds,
     fingerprint: String,
+    replaced: u64,
 }
 
 impl Attachment {
@@ -70,6 +71,7 @@ impl Attachment {
             sites: Vec::new(),
             seeds: seeds.clone(),
             fingerprint: String::new(),
+            replaced: 0,
         };
         match attachment.build(model, targets, storage, file) {
             Ok(()) => Ok(attachment),
@@ -90,6 +92,7 @@ impl Attachment {
     ) -> Result<()> {
         let device = device_of(model);
         self.tune_whole(model, device)?;
+        self.replaced = self.store.count_saved();
         self.sites = targets.sites(model, |linear| linear.adapter(&self.name).is_none())?;
         let given = file.map(|file| self.import(model, file)).transpose()?;
         self.attach_sites(model, storage, device)?;
@@ -158,7 +161,11 @@ impl Attachment {
         Ok(())
     }
 
-    /// The sites to adapt: what `targets` selects, less what trains as a whole.
+    /// How many of the adapter's values stand in place of values of the base, because these train as a whole.
+    pub fn count_replaced(&self) -> u64 {
+        self.replaced
+    }
+
     /// Overwrites the adapter's tensors with those of `file`.
     ///
     /// # Errors

@@ -48,6 +48,18 @@ pub fn keep_freed_memory() {
     }
 }
 
+/// Hands freed memory back to the system after all: between runs, so that one does not start with what another left.
+pub fn release_freed_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        // SAFETY: only free memory is handed back.
+        #[allow(unsafe_code)]
+        unsafe {
+            libc::malloc_trim(0);
+        }
+    }
+}
+
 /// Loads libtorch's CUDA library and says whether a device answers.
 ///
 /// The linker drops `libtorch_cuda.so` (`--as-needed`: nothing refers to it by name; it registers itself when

@@ -14,7 +14,6 @@ use crate::config::parse_dtype;
 use crate::session::Session;
 use crate::{Result, adapter, evaluate, interrupt};
 
-#[allow(clippy::print_stdout)]
 pub(super) fn execute(args: &GenerateArgs) -> Result<()> {
     use_threads(args.model.threads);
     let dtype = args.model.dtype.as_deref().map_or(Ok(Dtype::F32), parse_dtype)?;
@@ -35,7 +34,8 @@ pub(super) fn execute(args: &GenerateArgs) -> Result<()> {
     let mut prompt: Vec<u32> = session.text.tokenizer.bos().into_iter().collect();
     prompt.extend(session.text.tokenizer.encode(&args.prompt)?);
 
-    print!("{}", args.prompt);
+    let mut out = std::io::stdout();
+    let _ = write!(out, "{}", args.prompt);
     let mut stream = session.text.decoder.stream();
     let mut failure = None;
     let mut show = |new: &NewToken<'_>| {
@@ -43,14 +43,15 @@ pub(super) fn execute(args: &GenerateArgs) -> Result<()> {
             return ControlFlow::Continue(());
         }
         match stream.push(new.token) {
-            Ok(text) => print!("{text}"),
+            // Whoever read this has gone.
+            Ok(text) if write!(out, "{text}").and_then(|()| out.flush()).is_err() => return ControlFlow::Break(()),
+            Ok(_) => {}
             Err(error) => failure = Some(error),
         }
-        let _ = std::io::stdout().flush();
         interrupt::flow()
     };
     let seeds = Seeds::new(args.seed);
     evaluate::generate(&session.learner, &session.text, &decoding, &[prompt], &seeds, &mut show)?;
-    println!();
+    let _ = writeln!(out);
     failure.map_or(Ok(()), |error| Err(error.into()))
 }
