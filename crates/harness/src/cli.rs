@@ -9,7 +9,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 ///
 /// Without a command, `run` is meant: `harness --method lori` trains and scores LoRI on the built-in suite.
 #[derive(Debug, Parser)]
-#[command(name = "harness", version, args_conflicts_with_subcommands = true, arg_required_else_help = true, args_override_self = true)]
+#[command(
+    name = "harness",
+    version,
+    args_conflicts_with_subcommands = true,
+    arg_required_else_help = true,
+    args_override_self = true
+)]
 #[command(
     after_help = "Through cargo, options follow a `--`: cargo run -p harness -- --method lori, or: cargo harness --method lori"
 )]

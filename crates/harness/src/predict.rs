@@ -70,7 +70,10 @@ pub fn predict(
     let logits = 4.0 * head * work.tokens * scored_share;
     let training = if whole { 2.0 } else { 6.0 } * trainable * work.tokens;
     let passes = if recompute { 3.0 } else { 2.0 };
-    Prediction { flops: passes * forward + logits + training, bytes: bytes(config, trainable, recompute, work) }
+    Prediction {
+        flops: passes * forward + logits + training,
+        bytes: bytes(config, trainable, recompute, work),
+    }
 }
 
 /// Values, gradients and two moments in f32; activations that backward needs; logits and their gradient.

@@ -224,7 +224,7 @@ fn schedule_from(index: usize, phases: &[Phase], settings: &Settings) -> Result<
     // A run cut short is all warm-up.
     let warmup = match settings.warmup {
         Length::Steps(steps) => Length::Steps(steps.min(total_steps)),
-        fraction => fraction,
+        fraction @ Length::Fraction(_) => fraction,
     };
     let warmup_steps = warmup.steps(total_steps, "warmup")?;
     Ok(Schedule { kind: settings.schedule, warmup_steps, total_steps })

@@ -35,7 +35,8 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
     let name = |manifest: &toml::Table| manifest["package"]["name"].as_str().unwrap().to_owned();
     let all: BTreeSet<String> = manifests.iter().map(name).collect();
     let own = |manifest: &toml::Table| {
-        let listed = manifest.get("dependencies").and_then(toml::Value::as_table).cloned().unwrap_or_default();
+        let listed =
+            manifest.get("dependencies").and_then(toml::Value::as_table).cloned().unwrap_or_default();
         listed.keys().filter(|dependency| all.contains(*dependency)).cloned().collect()
     };
     manifests.iter().map(|manifest| (name(manifest), own(manifest))).collect()
@@ -60,7 +61,8 @@ fn arrows_point_down() {
         }
     }
     for without in ["tasks", "compare"] {
-        let manifest = fs::read_to_string(workspace().join("crates").join(without).join("Cargo.toml")).unwrap();
+        let manifest =
+            fs::read_to_string(workspace().join("crates").join(without).join("Cargo.toml")).unwrap();
         let manifest: toml::Table = manifest.parse().unwrap();
         let listed = manifest["dependencies"].as_table().unwrap();
         assert!(!listed.contains_key("tch"), "{without} must not know tensors");

@@ -55,14 +55,21 @@ fn a_folder_that_cannot_be_written_is_found_first() {
 fn a_loss_that_is_not_a_number() {
     let folder = tempfile::tempdir().unwrap();
     let small = small("nlu");
-    let mut args = vec!["--method", "lora", "--task", "nlu", "--max-steps", "6", "--set", "method.optimizer.lr=1e30"];
+    let mut args =
+        vec!["--method", "lora", "--task", "nlu", "--max-steps", "6", "--set", "method.optimizer.lr=1e30"];
     args.extend(["--out", folder.path().to_str().unwrap()]);
     args.extend(small.iter().map(String::as_str));
     refused(&args, &["the loss is NaN at step", "lower the learning rate"]);
     // The base was measured, and the failure is on record.
     let records = records(folder.path());
-    assert!(records.iter().any(|record| record["method"] == "base" && record["status"]["state"] == "success"), "{records:?}");
-    assert!(records.iter().any(|record| record["method"] == "lora" && record["status"]["state"] == "failed"), "{records:?}");
+    assert!(
+        records.iter().any(|record| record["method"] == "base" && record["status"]["state"] == "success"),
+        "{records:?}"
+    );
+    assert!(
+        records.iter().any(|record| record["method"] == "lora" && record["status"]["state"] == "failed"),
+        "{records:?}"
+    );
 }
 
 #[test]
@@ -90,21 +97,27 @@ fn adapter_files_that_do_not_fit() {
     });
     eval(cut.path(), &[], &[tensors, "truncated"]);
 
-    let lacking = copy(&|folder| rewrite(&folder.join(tensors), |all| {
-        all.retain(|name, _| !name.contains("layers.2.mlp.up_proj.lora_B"));
-    }));
+    let lacking = copy(&|folder| {
+        rewrite(&folder.join(tensors), |all| {
+            all.retain(|name, _| !name.contains("layers.2.mlp.up_proj.lora_B"));
+        });
+    });
     eval(lacking.path(), &[], &["missing", "layers.2.mlp.up_proj.lora_B.weight"]);
 
-    let surplus = copy(&|folder| rewrite(&folder.join(tensors), |all| {
-        let some = all.values().next().unwrap().shallow_clone();
-        all.insert("base_model.model.model.layers.9.mlp.up_proj.lora_B.weight".to_owned(), some);
-    }));
+    let surplus = copy(&|folder| {
+        rewrite(&folder.join(tensors), |all| {
+            let some = all.values().next().unwrap().shallow_clone();
+            all.insert("base_model.model.model.layers.9.mlp.up_proj.lora_B.weight".to_owned(), some);
+        });
+    });
     eval(surplus.path(), &[], &["layers.9.mlp.up_proj.lora_B.weight"]);
 
-    let misshapen = copy(&|folder| rewrite(&folder.join(tensors), |all| {
-        let (_, tensor) = all.iter_mut().find(|(name, _)| name.contains("q_proj.lora_A")).unwrap();
-        *tensor = tensor.narrow(1, 0, 8).contiguous();
-    }));
+    let misshapen = copy(&|folder| {
+        rewrite(&folder.join(tensors), |all| {
+            let (_, tensor) = all.iter_mut().find(|(name, _)| name.contains("q_proj.lora_A")).unwrap();
+            *tensor = tensor.narrow(1, 0, 8).contiguous();
+        });
+    });
     eval(misshapen.path(), &[], &["q_proj.lora_A.weight", "[16, 160]", "[16, 8]"]);
 
     let other_base = tempfile::tempdir().unwrap();

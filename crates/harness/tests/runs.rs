@@ -70,15 +70,24 @@ fn lori_s_brings_the_run_it_needs() {
     let [base, dense, sparse] = [&rows[0], &rows[1], &rows[2]];
     assert!(base["train_seconds"].is_null() && base["trainable_parameters"] == 0);
     assert!(sparse["train_seconds"].as_f64() > dense["train_seconds"].as_f64());
-    for key in ["task", "metric", "value", "ci_low", "ci_high", "n_items", "seeds", "trainable_percent", "peak_bytes"] {
+    for key in [
+        "task",
+        "metric",
+        "value",
+        "ci_low",
+        "ci_high",
+        "n_items",
+        "seeds",
+        "trainable_percent",
+        "peak_bytes",
+    ] {
         assert!(!sparse[key].is_null(), "{key}");
     }
 
     let trained = dense["trainable_parameters"].as_u64().unwrap();
     let saved = tensors(&adapter(folder.path(), "lori-s"));
     let up = |name: &&String| name.contains("lora_B");
-    let kept: i64 =
-        saved.keys().filter(up).map(|name| saved[name].nonzero().size()[0]).sum();
+    let kept: i64 = saved.keys().filter(up).map(|name| saved[name].nonzero().size()[0]).sum();
     let allowed = sparse["trainable_parameters"].as_i64().unwrap();
     assert!(kept <= allowed && kept > allowed / 2, "{kept} of {allowed}");
     assert_eq!(allowed, trained as i64 / 10);

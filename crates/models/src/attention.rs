@@ -10,7 +10,7 @@ use crate::sequence::{Sequence, Visible};
 use crate::shared_input::SharedInput;
 use crate::weights::{LinearShape, Weights};
 
-/// Settings of [`Attention`].
+/// Settings of self-attention.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AttentionConfig {
     /// Query heads.

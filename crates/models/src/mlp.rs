@@ -8,7 +8,7 @@ use crate::rows;
 use crate::shared_input::SharedInput;
 use crate::weights::{LinearShape, Weights};
 
-/// Settings of [`GatedMlp`].
+/// Settings of the gated MLP.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MlpConfig {
     /// Width between the projections.

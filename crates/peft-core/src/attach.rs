@@ -3,9 +3,9 @@ use std::collections::BTreeMap;
 use tch::{Device, Tensor};
 
 use crate::{
-    Active, AdamW, AdamWConfig, Adaptable, Adapter, Attached, Base, FileTensors, FrozenWeight,
-    Gradients, Method, Mode, ParamStore, Params, Part, Phase, PhaseContext, Place, Purpose, Result, Role,
-    Roles, Seeds, Site, StateDict, Step, StepReport, Storage, Targets,
+    Active, AdamW, AdamWConfig, Adaptable, Adapter, Attached, Base, FileTensors, FrozenWeight, Gradients,
+    Method, Mode, ParamStore, Params, Part, Phase, PhaseContext, Place, Purpose, Result, Role, Roles, Seeds,
+    Site, StateDict, Step, StepReport, Storage, Targets,
 };
 
 /// A method attached to a model: its tensors, its state, and the sites it adapts.

@@ -4,7 +4,7 @@ use regex::Regex;
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{AdaptedLinear, Adaptable, Error, Result, Site};
+use crate::{Adaptable, AdaptedLinear, Error, Result, Site};
 
 /// Which linear layers a run adapts, by PEFT's rules.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,7 +53,11 @@ impl Targets {
     ///
     /// # Errors
     /// As [`Self::select`].
-    pub fn sites(&self, model: &mut dyn Adaptable, free: impl Fn(&AdaptedLinear) -> bool) -> Result<Vec<Site>> {
+    pub fn sites(
+        &self,
+        model: &mut dyn Adaptable,
+        free: impl Fn(&AdaptedLinear) -> bool,
+    ) -> Result<Vec<Site>> {
         let linears = model.linears();
         let candidates: Vec<Candidate<'_>> =
             linears.iter().map(|l| Candidate { name: l.name(), is_head: l.is_head() }).collect();

@@ -139,7 +139,8 @@ fn read_documents(path: &Path) -> Result<Vec<String>> {
     let text = std::fs::read_to_string(path).map_err(|source| peft_core::Error::io(path, source))?;
     if path.extension().is_some_and(|extension| extension == "json") {
         let parsed = serde_json::from_str(&text);
-        return Ok(parsed.map_err(|error| peft_core::Error::format(path, format!("not a list of texts: {error}")))?);
+        return Ok(parsed
+            .map_err(|error| peft_core::Error::format(path, format!("not a list of texts: {error}")))?);
     }
     let parts: Box<dyn Iterator<Item = &str>> =
         if text.contains(SEPARATOR) { Box::new(text.split(SEPARATOR)) } else { Box::new(text.lines()) };

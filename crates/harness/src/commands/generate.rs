@@ -44,7 +44,9 @@ pub(super) fn execute(args: &GenerateArgs) -> Result<()> {
         }
         match stream.push(new.token) {
             // Whoever read this has gone.
-            Ok(text) if write!(out, "{text}").and_then(|()| out.flush()).is_err() => return ControlFlow::Break(()),
+            Ok(text) if write!(out, "{text}").and_then(|()| out.flush()).is_err() => {
+                return ControlFlow::Break(());
+            }
             Ok(_) => {}
             Err(error) => failure = Some(error),
         }

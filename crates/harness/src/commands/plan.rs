@@ -64,7 +64,13 @@ impl Plan {
         let per_epoch = train.sequences.len().div_ceil(training.batch_size) as u64;
         let steps = training.total_steps(per_epoch);
         let work = Workload::new(&train, training, steps, args.micro_batch.map(|n| n as usize));
-        Ok(Self { base: model.count_parameters(), linear_values: linear_values(&mut model), model, sites, work })
+        Ok(Self {
+            base: model.count_parameters(),
+            linear_values: linear_values(&mut model),
+            model,
+            sites,
+            work,
+        })
     }
 
     fn trainable(&self, method: &crate::config::MethodConfig) -> Result<u64> {
@@ -76,9 +82,11 @@ impl Plan {
     fn seconds(&self, experiment: &Experiment, args: &RunArgs, rate: f64) -> Result<Vec<f64>> {
         let mut all = vec![self.predict(experiment, args)?.flops * self.work.steps as f64 / rate];
         let method = (experiment.method.info.build)(experiment.method.settings.clone())?;
-        let asked = |name: &str| args.method.iter().any(|word| methods::select(word).is_ok_and(|found| {
-            found.iter().any(|info| info.name == name)
-        }));
+        let asked = |name: &str| {
+            args.method.iter().any(|word| {
+                methods::select(word).is_ok_and(|found| found.iter().any(|info| info.name == name))
+            })
+        };
         if let Some(need) = method.needs().filter(|need| !asked(need.method)) {
             let other = crate::config::sibling(args, experiment, &need)?;
             all.push(self.predict(&other, args)?.flops * self.work.steps as f64 / rate);
@@ -88,7 +96,8 @@ impl Plan {
 
     fn predict(&self, experiment: &Experiment, args: &RunArgs) -> Result<crate::predict::Prediction> {
         let trainable = self.trainable(&experiment.method)? as f64;
-        let whole = (experiment.method.info.build)(experiment.method.settings.clone())?.trains_base("").is_some();
+        let whole =
+            (experiment.method.info.build)(experiment.method.settings.clone())?.trains_base("").is_some();
         let config = self.model.config().decoder();
         Ok(predict(config, self.linear_values, trainable, whole, args.gradient_checkpointing, &self.work))
     }

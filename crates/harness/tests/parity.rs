@@ -1,0 +1,72 @@
+//! Golden cases of the reference implementations that must pass, where they lie beside the workspace.
+
+mod common;
+
+use std::path::Path;
+
+use common::{run, text};
+
+const CASES: [&str; 26] = [
+    "model-llama",
+    "model-llama3-tied",
+    "generate-llama",
+    "full",
+    "lora",
+    "lora-warm",
+    "lora-patterns-warm",
+    "lora-plus",
+    "lora-plus-warm",
+    "lori-d",
+    "lori-d-warm",
+    "lori-s",
+    "lori-s-matrix",
+    "lori-s-warm",
+    "rslora",
+    "rslora-warm",
+    "dora",
+    "dora-warm",
+    "pissa",
+    "pissa-scaled",
+    "vera",
+    "vera-warm",
+    "optim-adamw",
+    "optim-clip",
+    "optim-loraplus-groups",
+    "schedule",
+];
+
+#[test]
+#[allow(clippy::print_stderr)]
+fn golden_cases_pass() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/parity");
+    if !folder.exists() {
+        eprintln!("skipped: ../shared/parity is not there");
+        return;
+    }
+    let cases = CASES.map(|case| folder.join(case).display().to_string());
+    let mut args = vec!["parity"];
+    args.extend(cases.iter().map(String::as_str));
+    let output = run(&args);
+    assert!(output.status.success(), "{}", text(&output));
+    assert!(text(&output).contains("26 of 26 cases pass"), "{}", text(&output));
+}
+
+#[test]
+fn a_wrong_result_fails() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/parity/lora");
+    if !folder.exists() {
+        return;
+    }
+    let copy = tempfile::tempdir().unwrap();
+    let status =
+        std::process::Command::new("cp").args(["-r"]).arg(&folder).arg(copy.path()).status().unwrap();
+    assert!(status.success());
+    let path = copy.path().join("lora/expected.safetensors");
+    let (mut tensors, metadata) = peft_core::tensor_file::read(&path).unwrap();
+    let loss = tensors.get_mut("loss").unwrap();
+    *loss = &*loss * 1.001;
+    peft_core::tensor_file::write(&path, &tensors, &metadata).unwrap();
+    let output = run(&["parity", copy.path().join("lora").to_str().unwrap()]);
+    assert!(!output.status.success());
+    assert!(text(&output).contains("FAIL loss"), "{}", text(&output));
+}
