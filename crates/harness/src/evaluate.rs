@@ -10,7 +10,7 @@ use tch::Tensor;
 
 use crate::causal_lm::CausalLm;
 use crate::feed::step_data;
-use crate::progress::Display;
+use crate::progress::{Display, Progress};
 use crate::session::Text;
 use crate::train::Learner;
 use crate::{Error, Result, interrupt};
@@ -58,10 +58,15 @@ impl Examiner<'_> {
         let encoder = Encoder::new(config, &self.text.tokenizer)?;
         let context = learner.decoder.context() as usize;
         let encoded = encoder.prompts(items, config.decoding.max_new_tokens, context)?;
-        let outputs = self.answers(learner, &encoded.prompts, label)?;
+        let mut progress = self.display.start(label, encoded.prompts.len() as u64);
+        let outputs = self.answers(learner, &encoded.prompts, &mut progress)?;
 
         let scorer = Scorer::new(&config.scoring);
         let scores = scorer.score(items, &outputs)?;
+        if let Some(metric) = scorer.metrics().first() {
+            let value = metric.value(&scores).map_or("–".to_owned(), |value| format!("{value:.3}"));
+            progress.finish(&format!("{} {value}", metric.name));
+        }
         let outcome = |((item, output), scores): ((&tasks::Item, String), tasks::Scores)| Outcome {
             id: item.id.clone(),
             cluster: item.cluster.clone(),
@@ -77,8 +82,12 @@ impl Examiner<'_> {
         })
     }
 
-    fn answers(&self, learner: &CausalLm, prompts: &[Vec<u32>], label: &str) -> Result<Vec<String>> {
-        let mut progress = self.display.start(label, prompts.len() as u64);
+    fn answers(
+        &self,
+        learner: &CausalLm,
+        prompts: &[Vec<u32>],
+        progress: &mut Progress,
+    ) -> Result<Vec<String>> {
         let decoding = &self.task.config().decoding;
         // Similar lengths together, the longest first.
         let mut order: Vec<usize> = (0..prompts.len()).collect();

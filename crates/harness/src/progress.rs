@@ -69,7 +69,9 @@ impl Progress {
         self.bar.inc(1);
         self.tokens += tokens;
         let rate = self.tokens as f64 / self.started.elapsed().as_secs_f64().max(1e-9);
-        let message = if tokens > 0 { format!("{value} · {rate:.0} tokens/s") } else { value.to_owned() };
+        let rate = if self.tokens > 0 { format!("{rate:.0} tokens/s") } else { String::new() };
+        let parts: Vec<&str> = [value, &rate].into_iter().filter(|part| !part.is_empty()).collect();
+        let message = parts.join(" · ");
         if self.display == Display::Lines && self.last_line.elapsed() >= LINE_INTERVAL {
             self.last_line = Instant::now();
             let (done, all) = (self.bar.position(), self.bar.length().unwrap_or_default());

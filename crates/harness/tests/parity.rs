@@ -6,7 +6,7 @@ use std::path::Path;
 
 use common::{run, text};
 
-const CASES: [&str; 26] = [
+const CASES: [&str; 31] = [
     "model-llama",
     "model-llama3-tied",
     "generate-llama",
@@ -26,7 +26,12 @@ const CASES: [&str; 26] = [
     "dora",
     "dora-warm",
     "pissa",
+    "pissa-fast",
     "pissa-scaled",
+    "milora",
+    "milora-scaled",
+    "olora",
+    "olora-scaled",
     "vera",
     "vera-warm",
     "optim-adamw",
@@ -48,7 +53,7 @@ fn golden_cases_pass() {
     args.extend(cases.iter().map(String::as_str));
     let output = run(&args);
     assert!(output.status.success(), "{}", text(&output));
-    assert!(text(&output).contains("26 of 26 cases pass"), "{}", text(&output));
+    assert!(text(&output).contains("31 of 31 cases pass"), "{}", text(&output));
 }
 
 #[test]

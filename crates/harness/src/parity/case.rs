@@ -109,7 +109,8 @@ impl Case {
         let mut settings = toml::Table::new();
         for (key, value) in config {
             // Dropout is 0 in every case, also for methods that have none; decay belongs to the optimizer.
-            if key == "dropout" || key == "weight_decay" || value.is_null() {
+            // An `init` that only repeats the method's name says nothing.
+            if key == "dropout" || key == "weight_decay" || value.is_null() || value == self.method.as_str() {
                 continue;
             }
             let renamed =

@@ -136,7 +136,8 @@ impl Setup {
             Attachment::new(&mut learner, "default", method, &targets, &AsLoaded, &Seeds::new(0))?;
         if case.has("adapter_init") {
             let file = AdapterFile::read(&case.folder.join("adapter_init"))?;
-            attachment.fill(&mut learner, &file)?;
+            let start = FileTensors { start: Some(&file.tensors), ..FileTensors::from(&file) };
+            attachment.fill(&mut learner, start)?;
         }
         learner.activate(&Active::None);
         Ok(Self { learner, attachment, settings })
