@@ -2,6 +2,7 @@
 
 Every contestant is a process of its own that waits for a request; in each round each takes one step, in an order that
 rotates, so that a slow minute of the machine hits all alike. Ratios are of medians, with the spread of the rounds.
+Memory is sampled in the warm-up rounds, time is taken in the others.
 
     python benchmarks/compare_with_peft.py            # needs: pip install torch==2.11.0 transformers peft
     python benchmarks/compare_with_peft.py --out results/benchmarks/step-2-cores.json
@@ -98,12 +99,15 @@ def main():
             *(Contestant(m, [str(binary), f"--method={m}", *common]) for m in args.methods.split(",")),
         ]
         for round_ in range(args.warmup + args.rounds):
+            if round_ == args.warmup:
+                # From here on nothing but steps: reading memory would take time from whoever is at work.
+                for contestant in contestants:
+                    contestant.growth = contestant.ask("memory")["growth_bytes"]
             shift = round_ % len(contestants)
             for contestant in contestants[shift:] + contestants[:shift]:
                 contestant.step(record=round_ >= args.warmup)
             print(f"round {round_ + 1} of {args.warmup + args.rounds}", file=sys.stderr)
         for contestant in contestants:
-            contestant.growth = contestant.ask("memory")["growth_bytes"]
             contestant.process.stdin.close()
             contestant.process.wait()
     report(args, {c.name: c for c in contestants})

@@ -2,7 +2,7 @@
 
 Speaks lines of JSON on standard output, one for each line on standard input:
   "step"    -> {"seconds": ..., "loss": ..., "grad_norm": ...}
-  "memory"  -> {"growth_bytes": ...}   peak anonymous resident memory over its value after loading the model
+  "memory"  -> {"growth_bytes": ...}   peak anonymous resident memory over its value after loading the model; sampling ends
 """
 
 import argparse
@@ -24,9 +24,10 @@ class Peak(threading.Thread):
     def __init__(self):
         super().__init__(daemon=True)
         self.peak = 0
+        self.ended = threading.Event()
 
     def run(self):
-        while True:
+        while not self.ended.is_set():
             self.peak = max(self.peak, anonymous_bytes())
             time.sleep(0.005)
 
@@ -78,6 +79,7 @@ def main():
     print(json.dumps({"ready": True, "checksum": checksum, "trainable": sum(p.numel() for p in trainable)}), flush=True)
     for line in sys.stdin:
         if line.strip() == "memory":
+            peak.ended.set()
             print(json.dumps({"growth_bytes": peak.peak - loaded}), flush=True)
             continue
         start = time.perf_counter()
