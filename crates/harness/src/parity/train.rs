@@ -4,8 +4,8 @@ use std::path::Path;
 
 use peft_core::peft_file::AdapterFile;
 use peft_core::{
-    Active, Adaptable, AsLoaded, Attachment, FileTensors, Gradients, Layout, Mode, Phase, Seeds, StateDict,
-    Targets,
+    Active, Adaptable, AsLoaded, Attachment, FileTensors, Gradients, Layout, Mode, ParamStore, Phase, Seeds,
+    StateDict, Targets,
 };
 use tch::{Kind, Tensor};
 
@@ -47,8 +47,15 @@ pub(super) fn run(case: &Case, checks: &mut Checks, save_adapter: Option<&Path>)
     if let Some((_, last)) = phase_rates.last() {
         settings.optimizer.lr = *last;
     }
-    let mut watch =
-        Watch { case, checks, expected: &expected, phase: 0, phase_rates, curves: Curves::default() };
+    let mut watch = Watch {
+        case,
+        checks,
+        expected: &expected,
+        phase: 0,
+        phases: 1,
+        phase_rates,
+        curves: Curves::default(),
+    };
     let mut feed = batches.feed();
     train(&mut setup.learner, &mut setup.attachment, &mut feed, &settings, &mut watch)?;
     let Watch { curves, .. } = watch;
@@ -78,15 +85,17 @@ fn after_training(
         }
     }
     for (module, want) in group(expected, "mask") {
-        let found = setup
-            .attachment
-            .store()
-            .entries()
-            .iter()
-            .find(|e| e.name.starts_with(module) && e.mask().is_some());
-        match found.and_then(|entry| entry.mask()) {
-            Some(mask) => checks.tensor(&format!("mask.{module}"), mask, want),
+        match mask_at(setup.attachment.store(), module, want) {
+            Some(mask) => checks.tensor(&format!("mask.{module}"), &mask, want),
             None => checks.absent(&format!("mask.{module}"), "no mask"),
+        }
+    }
+    // State that a method keeps under the case's own name for it.
+    let store = setup.attachment.store();
+    for (quantity, want) in expected {
+        let Some((word, module)) = quantity.split_once('.') else { continue };
+        if let Some(entry) = store.find(&format!("{module}.{word}")) {
+            checks.tensor(quantity, &entry.tensor, want);
         }
     }
     if let Some(want) = expected.get("count_trainable") {
@@ -116,6 +125,19 @@ fn after_training(
         batches.compare_as(checks, expected, "logits_final", "logits_final.reloaded", &fresh.logits(batches));
     }
     Ok(())
+}
+
+/// The mask of a module: that of its trainable tensor, or the flat positions of its values as a matrix like `want`.
+fn mask_at(store: &ParamStore, module: &str, want: &Tensor) -> Option<Tensor> {
+    let mut entries = store.entries().iter().filter(|e| e.name.starts_with(module));
+    entries.find_map(|entry| match entry.mask() {
+        Some(mask) => Some(mask.shallow_clone()),
+        None if entry.name.ends_with(".positions") => {
+            let zeros = want.zeros_like().view(-1);
+            Some(zeros.index_fill(0, &entry.tensor.detach(), 1).view_as(want))
+        }
+        None => None,
+    })
 }
 
 /// The model of a case with its initial adapter.
@@ -238,12 +260,14 @@ struct Watch<'a> {
     checks: &'a mut Checks,
     expected: &'a StateDict,
     phase: usize,
+    phases: usize,
     phase_rates: Vec<(String, f64)>,
     curves: Curves,
 }
 
 impl Observer<CausalLm> for Watch<'_> {
     fn adjust_phases(&mut self, phases: &mut [Phase]) {
+        self.phases = phases.len();
         for phase in phases {
             if let Some((_, lr)) = self.phase_rates.iter().find(|(name, _)| name == phase.name) {
                 phase.lr = Some(*lr);
@@ -281,12 +305,15 @@ impl Observer<CausalLm> for Watch<'_> {
         self.curves.loss.push(report.loss);
         self.curves.grad_norm.push(gradients.norm());
         self.curves.lr.push(report.lr);
-        let prefix = match (report.step, self.phase, report.phase_step) {
-            (0, ..) => "grad",
-            (_, 1, 0) => "grad_phase2",
+        // At the first step, and at the first step of the last phase, where each method has its own word for that.
+        let prefixes: &[&str] = match report.step {
+            0 => &["grad"],
+            _ if self.phase + 1 == self.phases && report.phase_step == 0 => &LATER_GRADIENTS,
             _ => return Ok(()),
         };
-        for (name, want) in group(self.expected, prefix) {
+        for (prefix, (name, want)) in
+            prefixes.iter().flat_map(|prefix| group(self.expected, prefix).map(move |found| (prefix, found)))
+        {
             let found = attachment
                 .store()
                 .trainables()
@@ -304,6 +331,9 @@ impl Observer<CausalLm> for Watch<'_> {
         Ok(Flow::Continue)
     }
 }
+
+/// What cases call the gradients of the first step of the last phase.
+const LATER_GRADIENTS: [&str; 3] = ["grad_phase2", "grad_launch", "grad_spa"];
 
 /// Learning rates by phase name, where the case states them.
 fn phase_rates(case: &Case) -> Result<Vec<(String, f64)>> {
