@@ -17,7 +17,7 @@
 use autograd::{Function, Needs, SavedTensor};
 use tch::{Kind, Tensor};
 
-use peft_core::low_rank::products::{add_product, rows, with_last};
+use peft_core::low_rank::products::{rows, with_last};
 use peft_core::{Base, FrozenWeight};
 
 /// Inputs: `x [.., in]`, values `[nnz]`, `A [r, in]`, `B [out, r]`. Output: `[.., out]`.
@@ -104,12 +104,13 @@ impl Function for RobustLinear<'_> {
             Plan::Folded if parts.is_whole() => x_rows.linear(&parts.folded(), self.base.bias),
             Plan::Folded => self.base.linear(&x_rows) + x_rows.mm(&parts.folded().tr()),
             Plan::Gathered => {
-                let mut y = self.base.linear(&x_rows);
+                let y = self.base.linear(&x_rows);
                 let branch = x_rows.to_kind(a.kind());
-                add_product(&mut y, &branch.mm(&a.tr()), &b.tr());
                 let (row, column) = parts.indices();
                 let products = branch.index_select(1, &column) * *values;
-                y.index_add_(1, &row, &products.to_kind(y.kind()))
+                let update = branch.mm(&a.tr()).mm(&b.tr()).index_add_(1, &row, &products);
+                let kind = y.kind();
+                (y + update).to_kind(kind)
             }
         };
         let saved = needs.any().then(|| Saved {
@@ -137,11 +138,10 @@ impl Function for RobustLinear<'_> {
                 Plan::Folded if parts.is_whole() => dy_rows.mm(&parts.folded()),
                 Plan::Folded => saved.weight.grad_input(&dy_rows) + dy_rows.mm(&parts.folded()),
                 Plan::Gathered => {
-                    let mut dx = saved.weight.grad_input(&dy_rows);
-                    add_product(&mut dx, &branch_dy.mm(b), a);
                     let (row, column) = parts.indices();
                     let products = branch_dy.index_select(1, &row) * values;
-                    dx.index_add_(1, &column, &products.to_kind(dx.kind()))
+                    let update = branch_dy.mm(b).mm(a).index_add_(1, &column, &products);
+                    (saved.weight.grad_input(&dy_rows) + update).to_kind(dy.kind())
                 }
             };
             dx.view(with_last(dy, a.size()[1]).as_slice())
