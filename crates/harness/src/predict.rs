@@ -1,123 +1,157 @@
-//! What a run will take, from counting: floating-point operations and bytes, before anything is trained.
+//! What a run will take: a few steps of the very loop on the first one and two blocks of the model with random weights,
+//! carried on to all of its blocks.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use models::DecoderConfig;
-use peft_core::{Adaptable, Site};
-use tasks::{Encoded, Training};
-use tch::{Device, Kind, Tensor};
+use models::{Decoder, ModelConfig};
+use peft_core::{AsLoaded, Attachment, Method, Seeds, StateDict, device};
+use serde_json::json;
+use tasks::Encoded;
+use tch::Device;
 
-/// The sizes a run depends on.
-#[derive(Clone, Copy, Debug)]
-pub struct Workload {
-    /// Tokens of one optimizer step, padding apart.
-    pub tokens: f64,
-    /// Tokens of one forward pass.
-    pub micro_tokens: f64,
-    /// Of them, those whose loss counts.
-    pub micro_scored: f64,
-    /// Mean length of a sequence.
-    pub length: f64,
-    /// Optimizer steps.
-    pub steps: u64,
-}
+use crate::causal_lm::CausalLm;
+use crate::config::{Experiment, RunOptions};
+use crate::feed::TaskFeed;
+use crate::memory::{PeakMemory, anonymous_bytes};
+use crate::session::kind_of;
+use crate::train::{Flow, Observer, Settings, StepReport, train};
+use crate::{Error, Result};
 
-/// What is expected.
+/// What is expected of one run.
 #[derive(Clone, Copy, Debug)]
 pub struct Prediction {
-    /// Floating-point operations of one optimizer step.
-    pub flops: f64,
-    /// Bytes over the loaded model: adapter, gradients, moments, activations.
-    pub bytes: f64,
+    /// Seconds in optimizer steps.
+    pub seconds: f64,
+    /// Peak over the process before the model was loaded, in bytes; unknown where the system does not tell.
+    pub bytes: Option<f64>,
 }
 
-impl Workload {
-    /// Of a task's training.
-    pub fn new(train: &Encoded, training: &Training, steps: u64, micro_batch: Option<usize>) -> Self {
-        let count = train.sequences.len().max(1) as f64;
-        let length = train.sequences.iter().map(|s| s.tokens.len()).sum::<usize>() as f64 / count;
-        let scored = train.sequences.iter().map(tasks::Sequence::scored).sum::<usize>() as f64 / count;
-        let rows = training.batch_size.min(train.sequences.len()) as f64;
-        let micro = micro_batch.map_or(rows, |rows_at_a_time| rows.min(rows_at_a_time as f64));
-        Self {
-            tokens: rows * length,
-            micro_tokens: micro * length,
-            micro_scored: micro * scored,
-            length,
-            steps,
+/// What a prediction starts from.
+#[derive(Clone, Copy, Debug)]
+pub struct Basis<'a> {
+    /// The model.
+    pub config: &'a ModelConfig,
+    /// Values of the whole model.
+    pub parameters: u64,
+    /// The training split.
+    pub data: &'a Encoded,
+    /// The padding token.
+    pub pad: u32,
+    /// Where it would run.
+    pub device: Device,
+}
+
+/// Steps that are taken; the first only warms up.
+const STEPS: u64 = 5;
+
+impl Basis<'_> {
+    /// Predicts `experiment`, without the runs that it needs.
+    ///
+    /// # Errors
+    /// Whatever attaching or training refuse; if the targets lie beyond the second block.
+    pub fn predict(&self, experiment: &Experiment, options: &RunOptions) -> Result<Prediction> {
+        let one = self.sample(1, experiment, options)?;
+        let two = self.sample(2, experiment, options)?;
+        let further = (self.config.decoder().layers - 1) as f64;
+        let carry = |one: f64, two: f64| one + (two - one).max(0.0) * further;
+
+        let training = &experiment.task.training;
+        let sequences = self.data.sequences.len().max(1);
+        let tokens: usize = self.data.sequences.iter().map(|sequence| sequence.tokens.len()).sum();
+        let per_step = tokens as f64 / sequences as f64 * training.batch_size.min(sequences) as f64;
+        let steps = training.total_steps(sequences.div_ceil(training.batch_size) as u64);
+        let weights = self.parameters as f64 * kind_of(training.dtype).elt_size_in_bytes() as f64;
+        Ok(Prediction {
+            seconds: carry(one.per_token, two.per_token) * per_step * steps as f64,
+            bytes: one.growth.zip(two.growth).map(|(one, two)| weights + carry(one, two)),
+        })
+    }
+
+    fn sample(&self, blocks: usize, experiment: &Experiment, options: &RunOptions) -> Result<Sample> {
+        let mut config = self.config.json().clone();
+        config.insert("num_hidden_layers".to_owned(), json!(blocks));
+        let config = ModelConfig::parse(config)?;
+        let kind = kind_of(experiment.task.training.dtype);
+        let decoder = Decoder::random(&config, &Seeds::new(0), kind, self.device);
+        let mut learner = CausalLm::new(decoder, options.gradient_checkpointing);
+        device::release_freed_memory();
+        let before = anonymous_bytes();
+        let memory = PeakMemory::start();
+        let mut watch = Watch::default();
+        let method = self.method(experiment, options, &mut learner)?;
+        self.steps(experiment, options, &mut learner, method, &mut watch)?;
+        Ok(Sample {
+            per_token: watch.fastest.unwrap_or_default(),
+            growth: memory.over(before).map(|bytes| bytes as f64),
+        })
+    }
+
+    /// The method, given what it needs: here the outcome of a few steps.
+    fn method(
+        &self,
+        experiment: &Experiment,
+        options: &RunOptions,
+        learner: &mut CausalLm,
+    ) -> Result<Box<dyn Method>> {
+        let mut method = (experiment.method.info.build)(experiment.method.settings.clone())?;
+        if let Some(need) = method.needs() {
+            let needed = (methods::find(need.method)?.build)(need.settings)?;
+            method.provide(&self.steps(experiment, options, learner, needed, &mut Watch::default())?)?;
+        }
+        Ok(method)
+    }
+
+    /// A few steps of `method`, which leave the model as it was; returns the adapter.
+    fn steps(
+        &self,
+        experiment: &Experiment,
+        options: &RunOptions,
+        learner: &mut CausalLm,
+        method: Box<dyn Method>,
+        watch: &mut Watch,
+    ) -> Result<StateDict> {
+        let (training, optimizer) = (&experiment.task.training, &experiment.method.optimizer);
+        let reduction = optimizer.reduction(training);
+        let mut feed = TaskFeed::new(self.data, training, reduction, options.micro_batch, self.pad, 0);
+        let settings = Settings {
+            steps: STEPS,
+            optimizer: optimizer.adamw(training),
+            schedule: optimizer.schedule(training),
+            warmup: optimizer.warmup(training),
+            seeds: Seeds::new(0),
+        };
+        let targets = experiment.targets();
+        let mut attachment = Attachment::new(learner, "plan", method, &targets, &AsLoaded, &Seeds::new(0))?;
+        let trained = train(learner, &mut attachment, &mut feed, &settings, watch);
+        let adapter = attachment.store().adapter_tensors().into_iter().map(|(n, t)| (n, t.copy())).collect();
+        attachment.detach(learner);
+        match trained {
+            // Random weights may not bear the rate of trained ones; the time is the same.
+            Ok(_) | Err(Error::NonFinite { .. }) => Ok(adapter),
+            Err(error) => Err(error),
         }
     }
 }
 
-/// Predicts one step of training `trainable` values at `sites` of a model with `linear_values` values in linear layers.
-///
-/// A product with a weight costs two operations per value and token, forward and again backward for its input; a
-/// weight that trains costs two more for its gradient. Factors of an adapter train, so they cost all six. Attention
-/// costs 4·T·H forward and twice that backward, per token and layer, halved by causality.
-pub fn predict(
-    config: &DecoderConfig,
-    linear_values: f64,
-    trainable: f64,
-    whole: bool,
-    recompute: bool,
-    work: &Workload,
-) -> Prediction {
-    let heads = (config.attention.heads * config.attention.head_dim) as f64;
-    let layers = config.layers as f64;
-    let head = (config.vocab_size * config.hidden_size) as f64;
-    let forward = 2.0 * linear_values * work.tokens + layers * 2.0 * work.tokens * work.length * heads;
-    let scored_share = work.micro_scored / work.micro_tokens.max(1.0);
-    let logits = 4.0 * head * work.tokens * scored_share;
-    let training = if whole { 2.0 } else { 6.0 } * trainable * work.tokens;
-    let passes = if recompute { 3.0 } else { 2.0 };
-    Prediction {
-        flops: passes * forward + logits + training,
-        bytes: bytes(config, trainable, recompute, work),
+struct Sample {
+    per_token: f64,
+    growth: Option<f64>,
+}
+
+/// The fastest step, in seconds per token: what else the machine does only slows it down.
+#[derive(Default)]
+struct Watch {
+    last: Option<Instant>,
+    fastest: Option<f64>,
+}
+
+impl Observer<CausalLm> for Watch {
+    fn step_done(&mut self, report: StepReport, _: &mut CausalLm, _: &Attachment) -> Result<Flow> {
+        let now = Instant::now();
+        if let Some(last) = self.last.replace(now) {
+            let per_token = (now - last).as_secs_f64() / report.tokens.max(1) as f64;
+            self.fastest = Some(self.fastest.map_or(per_token, |fastest| fastest.min(per_token)));
+        }
+        Ok(Flow::Continue)
     }
-}
-
-/// Values, gradients and two moments in f32; activations that backward needs; logits and their gradient.
-fn bytes(config: &DecoderConfig, trainable: f64, recompute: bool, work: &Workload) -> f64 {
-    const F32: f64 = 4.0;
-    let hidden = config.hidden_size as f64;
-    let heads = (config.attention.heads * config.attention.head_dim) as f64;
-    let kv = (config.attention.kv_heads * config.attention.head_dim) as f64;
-    // Two inputs of the block's halves, their norms, q, k, v and the output of attention; gate, up and their product.
-    let block = 4.0 * hidden + 2.0 * heads + 2.0 * kv + 3.0 * config.mlp.intermediate_size as f64;
-    let layers = config.layers as f64;
-    let kept = if recompute { layers * hidden + block } else { layers * block };
-    let logits = 2.0 * work.micro_scored * config.vocab_size as f64;
-    F32 * (4.0 * trainable + work.micro_tokens * kept + logits)
-}
-
-/// Values in the linear layers of `model`, the output head apart.
-pub fn linear_values(model: &mut dyn Adaptable) -> f64 {
-    let values = |site: &Site| (site.shape.out_features * site.shape.in_features) as f64;
-    let body = |linear: &&mut peft_core::AdaptedLinear| !linear.is_head();
-    let sites = model.linears().into_iter().filter(body).map(|linear| Site {
-        index: 0,
-        name: String::new(),
-        shape: linear.shape(),
-    });
-    sites.map(|site| values(&site)).sum()
-}
-
-/// Operations per second of this machine in products as large as the model's: the fastest of a few.
-pub fn measured_rate(config: &DecoderConfig, work: &Workload, device: Device) -> f64 {
-    const PRODUCTS: usize = 8;
-    let rows = (work.micro_tokens as i64).max(1);
-    let (hidden, wide) = (config.hidden_size, config.mlp.intermediate_size);
-    let x = Tensor::ones([rows, hidden], (Kind::Float, device));
-    let w = Tensor::ones([wide, hidden], (Kind::Float, device));
-    let flops = 2.0 * (rows * hidden * wide) as f64;
-    let fastest = (0..PRODUCTS)
-        .map(|_| {
-            let started = Instant::now();
-            // Reading one value waits for the device.
-            let _ = x.linear(&w, None::<&Tensor>).double_value(&[0, 0]);
-            started.elapsed()
-        })
-        .min()
-        .unwrap_or(Duration::MAX);
-    flops / fastest.as_secs_f64().max(1e-9)
 }

@@ -39,14 +39,9 @@ impl<'a> Queue<'a> {
     pub fn new(args: &'a RunArgs, display: Display) -> Result<Self> {
         let out = args.out.clone().unwrap_or_else(|| default_folder(args));
         check_writable(&out)?;
-        let options = RunOptions {
-            data: args.data.clone(),
-            micro_batch: args.micro_batch.map(|n| n as usize),
-            gradient_checkpointing: args.gradient_checkpointing,
-        };
         Ok(Self {
             args,
-            options,
+            options: RunOptions::new(args),
             display,
             store: Store::new(out.join("records")),
             out,

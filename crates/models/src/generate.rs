@@ -44,7 +44,7 @@ pub enum Finish {
 pub struct Completion {
     /// New tokens.
     pub tokens: Vec<i64>,
-    /// Their text without special tokens, up to the stop string; empty without a tokenizer.
+    /// Their text without special tokens and end token, up to the stop string; empty without a tokenizer.
     pub text: String,
     /// Why it ended.
     pub finish: Finish,
@@ -235,7 +235,11 @@ impl<'a> Row<'a> {
                 text.truncate(cut);
                 text
             }
-            (_, _, Some(tokenizer)) => tokenizer.decode(&self.tokens)?,
+            (_, _, Some(tokenizer)) => {
+                // The tokenizer need not know that the end token is a special one.
+                let said = self.tokens.len() - usize::from(finish == Finish::EndToken);
+                tokenizer.decode(&self.tokens[..said])?
+            }
             (_, _, None) => String::new(),
         };
         Ok(Completion { tokens: self.tokens, text, finish })

@@ -184,3 +184,19 @@ fn stop_strings_end_the_text() {
     assert_eq!(stopped.finish, Finish::StopString);
     assert_eq!(stopped.text, whole[..whole.find("Lily.").unwrap()]);
 }
+
+#[test]
+fn the_end_token_is_no_text() {
+    let Some(folder) = shared("models/stories260k") else { return };
+    let whole = story(&folder, "Once upon a time", 20, &[]);
+    let model = load(&folder, Kind::Float);
+    let tokenizer = Tokenizer::load(&ModelFiles::Folder(folder)).unwrap();
+    // An ordinary word as end token: the tokenizer does not hold it for special.
+    let settings = Generation { end_tokens: vec![whole.tokens[9]], ..greedy(20) };
+    let prompt = tokenizer.encode("Once upon a time", models::Frame::Added).unwrap();
+    let ended =
+        model.generate(&[prompt], &settings, Some(&tokenizer), &mut |_| ControlFlow::Continue(())).unwrap();
+    assert_eq!(ended[0].finish, Finish::EndToken);
+    let said = ended[0].tokens.len() - 1;
+    assert_eq!(ended[0].text, tokenizer.decode(&whole.tokens[..said]).unwrap());
+}

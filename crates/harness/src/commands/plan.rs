@@ -5,120 +5,104 @@ use std::collections::BTreeMap;
 use compare::table::{TerminalStyle, bytes, duration, listing, quantity};
 use models::{Decoder, ModelConfig, ModelSource};
 use peft_core::{ModelShape, Site, device};
-use tasks::{Encoder, Split, Task};
+use tasks::{Encoded, Encoder, Split, Task};
 
 use super::{print, use_threads};
 use crate::cli::RunArgs;
-use crate::config::{Experiment, resolve};
-use crate::predict::{Workload, linear_values, measured_rate, predict};
+use crate::config::{Experiment, RunOptions, resolve, sibling};
+use crate::predict::Basis;
+use crate::progress::Display;
 use crate::session::Text;
 use crate::{Result, builtin};
 
-const HEADER: [&str; 8] =
-    ["task", "method", "layers", "trainable", "%", "steps", "memory over the model ≈", "training ≥"];
+const HEADER: [&str; 8] = ["task", "method", "layers", "trainable", "%", "steps", "memory ≈", "training ≈"];
 
 pub(super) fn execute(args: &RunArgs) -> Result<()> {
     use_threads(args.model.threads);
     let device = device::parse(&args.model.device)?;
+    let options = RunOptions::new(args);
     let (mut rows, mut adapted, mut total) = (Vec::new(), BTreeMap::new(), 0.0);
-    for experiment in resolve(args)? {
-        let plan = Plan::new(&experiment, args)?;
-        let rate = measured_rate(plan.model.config().decoder(), &plan.work, device);
+    let experiments = resolve(args)?;
+    let mut progress = Display::choose(args.quiet).start("plan", experiments.len() as u64);
+    for experiment in &experiments {
+        let plan = Plan::new(experiment, args)?;
+        let basis = Basis {
+            config: &plan.config,
+            parameters: plan.parameters,
+            data: &plan.train,
+            pad: plan.pad,
+            device,
+        };
+        let prediction = basis.predict(experiment, &options)?;
+        let method = (experiment.method.info.build)(experiment.method.settings.clone())?;
+        let also = |name: &str| {
+            experiments.iter().any(|e| e.task.name == experiment.task.name && e.method.info.name == name)
+        };
+        if let Some(need) = method.needs().filter(|need| !also(need.method)) {
+            total += basis.predict(&sibling(args, experiment, &need)?, &options)?.seconds;
+        }
+        total += prediction.seconds;
+        let memory = prediction.bytes.map_or("–".to_owned(), |count| bytes(count as u64));
+        rows.push(plan.row(experiment, memory, duration(prediction.seconds))?);
         adapted.entry(experiment.task.training.model.clone()).or_insert_with(|| describe(&plan.sites));
-        let seconds = plan.seconds(&experiment, args, rate)?;
-        total += seconds.iter().sum::<f64>() * args.seeds as f64;
-        rows.push(plan.row(&experiment, args, seconds[0])?);
+        progress.step(0, experiment.method.info.name);
     }
+    drop(progress);
     for (model, layers) in adapted {
         print(&format!("{model}: {layers}"));
     }
     print(&listing(&HEADER, rows, TerminalStyle::detect()));
     print(&format!(
-        "all runs with {} seed{}: at least {} of training, from counted operations at the rate measured here; \
-         answering comes on top",
+        "about {} of training for {} seed{}; answering comes on top. Measured on the first one and two blocks with \
+         random weights, and carried on to all.",
+        duration(total * args.seeds as f64),
         args.seeds,
         if args.seeds == 1 { "" } else { "s" },
-        duration(total),
     ));
     Ok(())
 }
 
-/// One run, measured out.
+/// One run before it is run.
 struct Plan {
-    model: Decoder,
+    config: ModelConfig,
+    parameters: u64,
     sites: Vec<Site>,
-    base: u64,
-    linear_values: f64,
-    work: Workload,
+    train: Encoded,
+    pad: u32,
 }
 
 impl Plan {
     fn new(experiment: &Experiment, args: &RunArgs) -> Result<Self> {
-        let training = &experiment.task.training;
-        let files = training.model.parse::<ModelSource>()?.files(&builtin::models())?;
-        let mut model = Decoder::outline(&ModelConfig::load(&files)?);
+        let files = experiment.task.training.model.parse::<ModelSource>()?.files(&builtin::models())?;
+        let config = ModelConfig::load(&files)?;
+        let mut model = Decoder::outline(&config);
         let sites = experiment.targets().sites(&mut model, |_| true)?;
         let text = Text::load(&files)?;
         let task = Task::load(experiment.task.clone(), args.data.as_deref())?;
         let train = Encoder::new(task.config(), &text.tokenizer)?.sequences(task.items(Split::Train))?;
-        let per_epoch = train.sequences.len().div_ceil(training.batch_size) as u64;
-        let steps = training.total_steps(per_epoch);
-        let work = Workload::new(&train, training, steps, args.micro_batch.map(|n| n as usize));
-        Ok(Self {
-            base: model.count_parameters(),
-            linear_values: linear_values(&mut model),
-            model,
-            sites,
-            work,
-        })
+        Ok(Self { parameters: model.count_parameters(), config, sites, train, pad: text.tokenizer.pad() })
     }
 
-    fn trainable(&self, method: &crate::config::MethodConfig) -> Result<u64> {
-        let shape = ModelShape { sites: &self.sites, base_parameters: self.base };
-        Ok((method.info.count)(&method.settings, shape)?)
-    }
-
-    /// Of the run itself, then of the run it needs, if any.
-    fn seconds(&self, experiment: &Experiment, args: &RunArgs, rate: f64) -> Result<Vec<f64>> {
-        let mut all = vec![self.predict(experiment, args)?.flops * self.work.steps as f64 / rate];
-        let method = (experiment.method.info.build)(experiment.method.settings.clone())?;
-        let asked = |name: &str| {
-            args.method.iter().any(|word| {
-                methods::select(word).is_ok_and(|found| found.iter().any(|info| info.name == name))
-            })
-        };
-        if let Some(need) = method.needs().filter(|need| !asked(need.method)) {
-            let other = crate::config::sibling(args, experiment, &need)?;
-            all.push(self.predict(&other, args)?.flops * self.work.steps as f64 / rate);
-        }
-        Ok(all)
-    }
-
-    fn predict(&self, experiment: &Experiment, args: &RunArgs) -> Result<crate::predict::Prediction> {
-        let trainable = self.trainable(&experiment.method)? as f64;
-        let whole =
-            (experiment.method.info.build)(experiment.method.settings.clone())?.trains_base("").is_some();
-        let config = self.model.config().decoder();
-        Ok(predict(config, self.linear_values, trainable, whole, args.gradient_checkpointing, &self.work))
-    }
-
-    fn row(&self, experiment: &Experiment, args: &RunArgs, seconds: f64) -> Result<Vec<String>> {
-        let trainable = self.trainable(&experiment.method)?;
-        let percent = 100.0 * trainable as f64 / self.base as f64;
+    fn row(&self, experiment: &Experiment, memory: String, time: String) -> Result<Vec<String>> {
+        let method = &experiment.method;
+        let shape = ModelShape { sites: &self.sites, base_parameters: self.parameters };
+        let trainable = (method.info.count)(&method.settings, shape)?;
+        let training = &experiment.task.training;
+        let per_epoch = self.train.sequences.len().div_ceil(training.batch_size);
         Ok(vec![
             experiment.task.name.clone(),
-            experiment.method.info.name.to_owned(),
+            method.info.name.to_owned(),
             self.sites.len().to_string(),
             quantity(trainable),
-            format!("{percent:.2}"),
-            self.work.steps.to_string(),
-            bytes(self.predict(experiment, args)?.bytes as u64),
-            duration(seconds),
+            format!("{:.2}", 100.0 * trainable as f64 / self.parameters as f64),
+            training.total_steps(per_epoch as u64).to_string(),
+            memory,
+            time,
         ])
     }
 }
 
-/// "28 layers adapted: 4 × q_proj 160×160, 4 × k_proj 80×160, …"
+/// "28 layers can be adapted: 4 of q_proj 160×160, 4 of k_proj 80×160, …"
 fn describe(sites: &[Site]) -> String {
     let mut kinds: Vec<(String, usize)> = Vec::new();
     for site in sites {

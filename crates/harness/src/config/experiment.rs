@@ -19,6 +19,17 @@ pub struct RunOptions {
     pub gradient_checkpointing: bool,
 }
 
+impl RunOptions {
+    /// As the command line says.
+    pub fn new(args: &RunArgs) -> Self {
+        Self {
+            data: args.data.clone(),
+            micro_batch: args.micro_batch.map(|n| n as usize),
+            gradient_checkpointing: args.gradient_checkpointing,
+        }
+    }
+}
+
 /// One cell of a comparison: a method on a task, for all seeds.
 #[derive(Clone, Debug)]
 pub struct Experiment {

@@ -8,14 +8,14 @@ import sys
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 PROMPTS = ["Once upon a time", "Tom had a big red car.", "The little cat was sad because"]
 models = Path(sys.argv[1])
 texts = {}
 for name in ["tinystories656k", "stories260k"]:
     model = AutoModelForCausalLM.from_pretrained(models / name, dtype=torch.float32)
-    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(models / name / "tokenizer.json"))
+    tokenizer = AutoTokenizer.from_pretrained(models / name)
     for prompt in PROMPTS:
         ids = torch.tensor([tokenizer(prompt)["input_ids"]])
         out = model.generate(ids, max_new_tokens=200, do_sample=False, pad_token_id=0)
