@@ -175,7 +175,7 @@ impl Case {
 }
 
 /// Names of hyper-parameters in cases and in our settings, where they differ.
-const RENAMED: [(&str, &str); 2] = [("r", "rank"), ("phase2_a", "a")];
+const RENAMED: [(&str, &str); 3] = [("r", "rank"), ("phase2_a", "a"), ("mini_r", "mini_rank")];
 
 /// A clipping rule by the cases' name.
 pub fn clip_of(kind: &str, max_norm: f64) -> Option<Clip> {

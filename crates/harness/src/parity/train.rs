@@ -10,7 +10,7 @@ use peft_core::{
 use tch::{Kind, Tensor};
 
 use super::{Case, Checks};
-use crate::adapter::{Provenance, adapter_file};
+use crate::adapter::{Provenance, adapter_file, attach};
 use crate::causal_lm::{CausalLm, Part};
 use crate::train::{Feed, Flow, Observer, Settings, StepData, StepReport, train};
 use crate::{Error, Result, session};
@@ -115,6 +115,18 @@ fn after_training(
         fresh.learner.activate(&fresh.attachment.active());
         batches.compare_as(checks, expected, "logits_final", "logits_final.reloaded", &fresh.logits(batches));
     }
+    // Files that say by themselves what they are: as PEFT wrote them earlier, or as plain LoRA.
+    for folder in ["adapter_final_legacy", "adapter_final_lora"] {
+        if case.has(folder) {
+            let decoder = session::load_decoder(&case.folder.join("model"), Kind::Float, tch::Device::Cpu)?;
+            let mut learner = CausalLm::new(decoder, false);
+            let file = AdapterFile::read(&case.folder.join(folder))?;
+            let (attachment, ..) = attach(&mut learner, "file", &file)?;
+            learner.activate(&attachment.active());
+            let name = format!("logits_final.{folder}");
+            batches.compare_as(checks, expected, "logits_final", &name, &logits(&learner, batches));
+        }
+    }
     Ok(())
 }
 
@@ -144,12 +156,7 @@ impl Setup {
     }
 
     fn logits(&self, batches: &Batches) -> Tensor {
-        tch::no_grad(|| {
-            let (ids, mask) = (batches.ids.get(0), batches.mask.get(0));
-            let hidden =
-                self.learner.decoder.hidden(&ids, Some(&mask), Mode::Eval, models::Activations::Keep);
-            self.learner.decoder.logits(&hidden.expect("the case fits its model"), Mode::Eval)
-        })
+        logits(&self.learner, batches)
     }
 
     fn adapter_file(&mut self, case: &Case) -> Result<AdapterFile> {
@@ -160,6 +167,15 @@ impl Setup {
         };
         adapter_file(&mut self.learner, &self.attachment, &provenance)
     }
+}
+
+/// Of batch 0, `[B, T, V]`.
+fn logits(learner: &CausalLm, batches: &Batches) -> Tensor {
+    tch::no_grad(|| {
+        let (ids, mask) = (batches.ids.get(0), batches.mask.get(0));
+        let hidden = learner.decoder.hidden(&ids, Some(&mask), Mode::Eval, models::Activations::Keep);
+        learner.decoder.logits(&hidden.expect("the case fits its model"), Mode::Eval)
+    })
 }
 
 /// Token batches of a case, one for each step.
