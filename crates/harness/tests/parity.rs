@@ -6,7 +6,7 @@ use std::path::Path;
 
 use common::{run, text};
 
-const CASES: [&str; 31] = [
+const CASES: [&str; 35] = [
     "model-llama",
     "model-llama3-tied",
     "generate-llama",
@@ -32,6 +32,10 @@ const CASES: [&str; 31] = [
     "milora-scaled",
     "olora",
     "olora-scaled",
+    "bone",
+    "bone-warm",
+    "bat",
+    "bat-warm",
     "vera",
     "vera-warm",
     "optim-adamw",
@@ -53,7 +57,7 @@ fn golden_cases_pass() {
     args.extend(cases.iter().map(String::as_str));
     let output = run(&args);
     assert!(output.status.success(), "{}", text(&output));
-    assert!(text(&output).contains("31 of 31 cases pass"), "{}", text(&output));
+    assert!(text(&output).contains("35 of 35 cases pass"), "{}", text(&output));
 }
 
 #[test]

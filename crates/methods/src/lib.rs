@@ -18,6 +18,8 @@ pub const METHODS: &[MethodInfo] = &[
     dora::DORA,
     pissa::PISSA,
     milora::MILORA,
+    bone::BONE,
+    bone::BAT,
     baselines::OLORA,
     baselines::VERA,
     DVORA,
