@@ -6,7 +6,7 @@ use std::path::Path;
 
 use common::{run, text};
 
-const CASES: [&str; 35] = [
+const CASES: [&str; 37] = [
     "model-llama",
     "model-llama3-tied",
     "generate-llama",
@@ -32,6 +32,8 @@ const CASES: [&str; 35] = [
     "milora-scaled",
     "olora",
     "olora-scaled",
+    "adalora",
+    "adalora-warm",
     "bone",
     "bone-warm",
     "bat",
@@ -57,7 +59,7 @@ fn golden_cases_pass() {
     args.extend(cases.iter().map(String::as_str));
     let output = run(&args);
     assert!(output.status.success(), "{}", text(&output));
-    assert!(text(&output).contains("35 of 35 cases pass"), "{}", text(&output));
+    assert!(text(&output).contains("37 of 37 cases pass"), "{}", text(&output));
 }
 
 #[test]

@@ -18,6 +18,7 @@ pub const METHODS: &[MethodInfo] = &[
     dora::DORA,
     pissa::PISSA,
     milora::MILORA,
+    adalora::ADALORA,
     bone::BONE,
     bone::BAT,
     baselines::OLORA,

@@ -16,6 +16,10 @@ fn settings(info: &MethodInfo) -> Vec<toml::Table> {
         "dora" => &[RANK, "rank = 4\nnorm_gradient = 'full'\nmagnitude_only = ['up_proj']"],
         "pissa" => &[RANK, "rank = 4\nalpha = 4.0\ninit = 'pissa_niter_2'\nquantization_iterations = 2"],
         "milora" => &[RANK, "rank = 4\nalpha = 4.0\ncomponents = 'random'\nsvd = 'full'"],
+        "adalora" => &[
+            "initial_rank = 4\ntarget_rank = 2\nalpha = 16.0\ninterval = 1",
+            "initial_rank = 3\ntarget_rank = 3\nalpha = 16.0\northogonality = 0.0\ndropout = 0.1",
+        ],
         "bone" => &["rank = 4", "rank = 5\nmini_rank = 4\nlayout = 'miss'", "rank = 7\nlayout = 'bone'"],
         "bat" => &["rank = 4", "rank = 8\nlayout = 'bone'"],
         "lora-fa" => &[RANK, "rank = 4\ngradient = 'plain'"],

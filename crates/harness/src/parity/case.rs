@@ -175,7 +175,20 @@ impl Case {
 }
 
 /// Names of hyper-parameters in cases and in our settings, where they differ.
-const RENAMED: [(&str, &str); 3] = [("r", "rank"), ("phase2_a", "a"), ("mini_r", "mini_rank")];
+const RENAMED: [(&str, &str); 12] = [
+    ("r", "rank"),
+    ("phase2_a", "a"),
+    ("mini_r", "mini_rank"),
+    ("init_r", "initial_rank"),
+    ("target_r", "target_rank"),
+    ("tinit", "warmup"),
+    ("tfinal", "fine_tuning"),
+    ("delta_t", "interval"),
+    ("beta1", "sensitivity_decay"),
+    ("beta2", "uncertainty_decay"),
+    ("orth_reg_weight", "orthogonality"),
+    ("total_step", "total_steps"),
+];
 
 /// A clipping rule by the cases' name.
 pub fn clip_of(kind: &str, max_norm: f64) -> Option<Clip> {

@@ -1,5 +1,6 @@
 //! Cases of kind `train`: initialization, gradients, steps, merging, saving, through the loop itself.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use peft_core::peft_file::AdapterFile;
@@ -52,6 +53,9 @@ pub(super) fn run(case: &Case, checks: &mut Checks, save_adapter: Option<&Path>)
     let mut feed = batches.feed();
     train(&mut setup.learner, &mut setup.attachment, &mut feed, &settings, &mut watch)?;
     let Watch { curves, .. } = watch;
+    for (name, values) in curves.of_method.iter().filter(|(name, _)| expected.contains_key(*name)) {
+        compare(checks, &expected, name, &Tensor::from_slice(values));
+    }
     for (name, values) in [("loss", &curves.loss), ("grad_norm", &curves.grad_norm), ("lr", &curves.lr)] {
         compare(checks, &expected, name, &Tensor::from_slice(values));
     }
@@ -87,6 +91,14 @@ fn after_training(
         match found.and_then(|entry| entry.mask()) {
             Some(mask) => checks.tensor(&format!("mask.{module}"), mask, want),
             None => checks.absent(&format!("mask.{module}"), "no mask"),
+        }
+    }
+    for what in ["triplet_score", "rank_pattern"] {
+        for (module, want) in group(expected, what) {
+            match setup.attachment.store().find(&format!("{module}.{what}")) {
+                Some(entry) => checks.tensor(&format!("{what}.{module}"), &entry.tensor, want),
+                None => checks.absent(&format!("{what}.{module}"), "no such state"),
+            }
         }
     }
     if let Some(want) = expected.get("count_trainable") {
@@ -246,6 +258,8 @@ struct Curves {
     loss: Vec<f64>,
     grad_norm: Vec<f64>,
     lr: Vec<f64>,
+    /// The regularizer and the method's telemetry.
+    of_method: BTreeMap<String, Vec<f64>>,
 }
 
 /// Compares what can only be seen while training.
@@ -297,6 +311,10 @@ impl Observer<CausalLm> for Watch<'_> {
         self.curves.loss.push(report.loss);
         self.curves.grad_norm.push(gradients.norm());
         self.curves.lr.push(report.lr);
+        if let Some(extra) = attachment.regularizer() {
+            let values = self.curves.of_method.entry("orth_loss".to_owned()).or_default();
+            values.push(extra.double_value(&[]));
+        }
         let prefix = match (report.step, self.phase, report.phase_step) {
             (0, ..) => "grad",
             (_, 1, 0) => "grad_phase2",
@@ -316,7 +334,10 @@ impl Observer<CausalLm> for Watch<'_> {
         Ok(())
     }
 
-    fn step_done(&mut self, _: StepReport, _: &mut CausalLm, _: &Attachment) -> Result<Flow> {
+    fn step_done(&mut self, _: StepReport, _: &mut CausalLm, attachment: &Attachment) -> Result<Flow> {
+        for (name, value) in attachment.telemetry() {
+            self.curves.of_method.entry(name).or_default().push(value);
+        }
         Ok(Flow::Continue)
     }
 }
