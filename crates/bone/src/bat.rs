@@ -13,8 +13,8 @@ use crate::{BatConfig, GuidedBlocks};
 /// The registry entry.
 pub const BAT: MethodInfo = MethodInfo {
     name: "bat",
-    family: "bone",
-    variant: "bat",
+    family: "bat",
+    variant: "",
     folder: "bone",
     paper: PAPER,
     build: |table| Ok(Box::new(Bat::new(parse_settings("bat", table)?)?)),
