@@ -52,6 +52,12 @@ impl Allotment {
         })
     }
 
+    /// Only the first `count` triplets are there: a file that was loaded holds no more.
+    pub fn hold(&self, count: i64) {
+        let pattern = self.rank_pattern.tensor();
+        let _ = pattern.narrow(0, count, pattern.size()[0] - count).fill_(0);
+    }
+
     /// The adapter of the site.
     pub fn triplets(&self, scaling: f64, dropout: Option<Dropout>) -> Triplets {
         Triplets { a: self.a.tensor(), e: self.e.tensor(), b: self.b.tensor(), scaling, dropout }

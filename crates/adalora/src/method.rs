@@ -47,7 +47,7 @@ fn count(table: &toml::Table, model: ModelShape<'_>) -> Result<u64> {
 pub struct AdaLora {
     config: Config,
     sites: Vec<Allotment>,
-    /// Triplets by site, where a file to be loaded holds fewer than the initial rank.
+    /// Triplets by site of a file to be loaded; pruned ones are absent.
     held: BTreeMap<String, i64>,
     /// Once the length of the run is known.
     budget: Option<Budget>,
@@ -68,8 +68,10 @@ impl AdaLora {
 
 impl Method for AdaLora {
     fn attach(&mut self, place: Place<'_>, params: &mut Params<'_>) -> Result<Attached> {
-        let rank = self.held.get(&place.site.name).copied().unwrap_or(self.config.initial_rank);
-        let allotment = Allotment::new(place.site, rank, params)?;
+        let allotment = Allotment::new(place.site, self.config.initial_rank, params)?;
+        if let Some(held) = self.held.get(&place.site.name) {
+            allotment.hold(*held);
+        }
         let dropout = Dropout::new(self.config.dropout, params.seeds())?;
         let attached = Attached::new(allotment.triplets(self.config.scaling(), dropout));
         self.sites.push(allotment);
@@ -114,7 +116,7 @@ impl Method for AdaLora {
         tensors
     }
 
-    /// Before `attach` a site gets as many triplets as the file holds; after it missing ones are filled up with zeros.
+    /// Pruned triplets, which a file does not hold, become zeros behind the others.
     fn import(
         &mut self,
         file: FileTensors<'_>,
@@ -130,12 +132,13 @@ impl Method for AdaLora {
                 let reason = format!("{}: {held} triplets, more than `initial_rank = {most}`", file.origin);
                 return Err(Error::site(&site.name, reason));
             }
-            if self.sites.is_empty() {
-                self.held.insert(site.name.clone(), held);
-                continue;
+            match self.sites.iter().find(|own| own.site.name == site.name) {
+                Some(own) => own.hold(held),
+                None => {
+                    self.held.insert(site.name.clone(), held);
+                }
             }
-            let own = self.sites.iter().find(|own| own.site.name == site.name);
-            let missing = own.expect("attached at every site").e.size()[0] - held;
+            let missing = most - held;
             let paddings: [(&str, &[i64]); 3] =
                 [("lora_A", &[0, 0, 0, missing]), ("lora_E", &[0, 0, 0, missing]), ("lora_B", &[0, missing])];
             for (tensor, padding) in paddings {
@@ -149,7 +152,7 @@ impl Method for AdaLora {
 
     fn peft_state(&self) -> Map<String, Value> {
         let patterns = self.sites.iter().map(|site| (site.site.name.as_str(), &*site.rank_pattern));
-        peft::state(self.budget, self.config.initial_rank, patterns)
+        peft::state(self.budget, patterns)
     }
 
     fn telemetry(&self) -> Vec<(String, f64)> {

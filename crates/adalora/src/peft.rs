@@ -1,7 +1,7 @@
 //! The config of PEFT's type `ADALORA`.
 
 use serde_json::{Map, Value, json};
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use peft_core::low_rank::LoraFields;
 use peft_core::{Error, Length, Result, parse_settings};
@@ -36,11 +36,9 @@ pub fn write(table: &toml::Table) -> Result<Map<String, Value>> {
     Ok(map)
 }
 
-/// What only the run knows: its length, and which of the initial triplets are left. A loaded adapter has only those that
-/// are left; they count as the first.
+/// What only the run knows: its length, and which of the initial triplets are left.
 pub fn state<'a>(
     budget: Option<Budget>,
-    initial_rank: i64,
     patterns: impl Iterator<Item = (&'a str, &'a Tensor)>,
 ) -> Map<String, Value> {
     let mut map = Map::new();
@@ -49,12 +47,8 @@ pub fn state<'a>(
         map.insert("tfinal".to_owned(), json!(budget.total - budget.last));
         map.insert("total_step".to_owned(), json!(budget.total));
     }
-    let initial = usize::try_from(initial_rank).expect("checked to be positive");
     let list = |pattern: &Tensor| {
-        let mut list = Vec::<bool>::try_from(pattern.to_device(tch::Device::Cpu).to_kind(Kind::Bool))
-            .expect("a vector of booleans");
-        list.resize(initial, false);
-        list
+        Vec::<bool>::try_from(pattern.to_device(tch::Device::Cpu)).expect("a vector of booleans")
     };
     let lists: Vec<(String, Vec<bool>)> =
         patterns.map(|(site, pattern)| (format!("{site}.lora_E"), list(pattern))).collect();

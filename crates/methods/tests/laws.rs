@@ -20,8 +20,8 @@ fn settings(info: &MethodInfo) -> Vec<toml::Table> {
             "initial_rank = 4\ntarget_rank = 2\nalpha = 16.0\ninterval = 1",
             "initial_rank = 3\ntarget_rank = 3\nalpha = 16.0\northogonality = 0.0\ndropout = 0.1",
         ],
-        "bone" => &["rank = 4", "rank = 5\nmini_rank = 4\nlayout = 'miss'", "rank = 7\nlayout = 'bone'"],
-        "bat" => &["rank = 4", "rank = 8\nlayout = 'bone'"],
+        "bone" => &["rank = 4", "rank = 5\nmini_rank = 4", "rank = 7"],
+        "bat" => &["rank = 4", "rank = 8"],
         "lora-fa" => &[RANK, "rank = 4\ngradient = 'plain'"],
         _ => &[RANK],
     };

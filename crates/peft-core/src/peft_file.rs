@@ -239,7 +239,9 @@ pub fn adapter_file(
     config.insert("target_modules".into(), json!(target_modules(attachment, linears)));
     config.insert("base_model_name_or_path".into(), json!(provenance.base_model));
     config.insert("task_type".into(), json!(provenance.task_type));
-    config.insert("fan_in_fan_out".into(), json!(provenance.fan_in_fan_out));
+    if !config.get("peft_type").is_some_and(|name| name == "MISS" || name == "BONE") {
+        config.insert("fan_in_fan_out".into(), json!(provenance.fan_in_fan_out)); // unknown to those, and refused
+    }
     config.insert("inference_mode".into(), json!(true));
     for key in ["auto_mapping", "revision", "layers_to_transform", "layers_pattern"] {
         config.entry(key).or_insert(Value::Null);
