@@ -110,7 +110,9 @@ pub fn allocate(sites: &[Allotment], budget: Budget, config: &Config, step: &Ste
     let moment = budget.moment(n);
     if matches!(moment, Moment::Measure | Moment::Allocate) {
         let decays = (config.sensitivity_decay, config.uncertainty_decay);
-        sites.iter().for_each(|site| site.measure(step, decays));
+        for site in sites {
+            site.measure(step, decays);
+        }
     }
     match moment {
         Moment::Measure => {}
