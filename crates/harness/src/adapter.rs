@@ -102,7 +102,7 @@ pub fn attach(
 ) -> Result<(Attachment, &'static MethodInfo, toml::Table)> {
     let (info, settings) = method_of(file)?;
     if !file.metadata.contains_key(peft_file::METHOD) {
-        file.check_known(&peft_core::low_rank::LoraFields::UNDERSTOOD)?;
+        file.check_known()?;
     }
     let method = (info.build)(settings.clone())?;
     let attachment = Attachment::load(model, name, method, &file.targets()?, &AsLoaded, file)?;

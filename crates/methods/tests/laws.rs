@@ -24,6 +24,12 @@ fn settings(info: &MethodInfo) -> Vec<toml::Table> {
             "rank = 2\ndensity = 0.2\nlow_rank_steps = 2\nscore = 'mean'\nlr_ratio = 2.0\ndropout = 0.1",
         ],
         "spa" => &["density = 0.3"],
+        "adalora" => &[
+            "initial_rank = 4\ntarget_rank = 2\nalpha = 16.0\ninterval = 1",
+            "initial_rank = 3\ntarget_rank = 3\nalpha = 16.0\northogonality = 0.0\ndropout = 0.1",
+        ],
+        "bone" => &["rank = 4", "rank = 5\nmini_rank = 4", "rank = 7"],
+        "bat" => &["rank = 4", "rank = 8"],
         "lora-fa" => &[RANK, "rank = 4\ngradient = 'plain'"],
         _ => &[RANK],
     };

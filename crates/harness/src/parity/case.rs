@@ -185,7 +185,7 @@ impl Case {
 }
 
 /// Names of hyper-parameters in cases and in our settings, where they differ.
-const RENAMED: [(&str, &str); 8] = [
+const RENAMED: [(&str, &str); 18] = [
     ("r", "rank"),
     ("phase2_a", "a"),
     ("s", "directions"),
@@ -194,6 +194,16 @@ const RENAMED: [(&str, &str); 8] = [
     ("d", "density"),
     ("spa_num_grads", "collection_steps"),
     ("grad_acc_mode", "score"),
+    ("mini_r", "mini_rank"),
+    ("init_r", "initial_rank"),
+    ("target_r", "target_rank"),
+    ("tinit", "warmup"),
+    ("tfinal", "fine_tuning"),
+    ("delta_t", "interval"),
+    ("beta1", "sensitivity_decay"),
+    ("beta2", "uncertainty_decay"),
+    ("orth_reg_weight", "orthogonality"),
+    ("total_step", "total_steps"),
 ];
 
 /// A clipping rule by the cases' name.

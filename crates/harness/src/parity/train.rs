@@ -1,5 +1,6 @@
 //! Cases of kind `train`: initialization, gradients, steps, merging, saving, through the loop itself.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use peft_core::peft_file::AdapterFile;
@@ -10,7 +11,7 @@ use peft_core::{
 use tch::{Kind, Tensor};
 
 use super::{Case, Checks};
-use crate::adapter::{Provenance, adapter_file};
+use crate::adapter::{Provenance, adapter_file, attach};
 use crate::causal_lm::{CausalLm, Part};
 use crate::train::{Feed, Flow, Observer, Settings, StepData, StepReport, train};
 use crate::{Error, Result, session};
@@ -59,6 +60,9 @@ pub(super) fn run(case: &Case, checks: &mut Checks, save_adapter: Option<&Path>)
     let mut feed = batches.feed();
     train(&mut setup.learner, &mut setup.attachment, &mut feed, &settings, &mut watch)?;
     let Watch { curves, .. } = watch;
+    for (name, values) in curves.of_method.iter().filter(|(name, _)| expected.contains_key(*name)) {
+        compare(checks, &expected, name, &Tensor::from_slice(values));
+    }
     for (name, values) in [("loss", &curves.loss), ("grad_norm", &curves.grad_norm), ("lr", &curves.lr)] {
         compare(checks, &expected, name, &Tensor::from_slice(values));
     }
@@ -124,6 +128,18 @@ fn after_training(
         fresh.learner.activate(&fresh.attachment.active());
         batches.compare_as(checks, expected, "logits_final", "logits_final.reloaded", &fresh.logits(batches));
     }
+    // Files that say by themselves what they are: as PEFT wrote them earlier, or as plain LoRA.
+    for folder in ["adapter_final_legacy", "adapter_final_lora"] {
+        if case.has(folder) {
+            let decoder = session::load_decoder(&case.folder.join("model"), Kind::Float, tch::Device::Cpu)?;
+            let mut learner = CausalLm::new(decoder, false);
+            let file = AdapterFile::read(&case.folder.join(folder))?;
+            let (attachment, ..) = attach(&mut learner, "file", &file)?;
+            learner.activate(&attachment.active());
+            let name = format!("logits_final.{folder}");
+            batches.compare_as(checks, expected, "logits_final", &name, &logits(&learner, batches));
+        }
+    }
     Ok(())
 }
 
@@ -166,12 +182,7 @@ impl Setup {
     }
 
     fn logits(&self, batches: &Batches) -> Tensor {
-        tch::no_grad(|| {
-            let (ids, mask) = (batches.ids.get(0), batches.mask.get(0));
-            let hidden =
-                self.learner.decoder.hidden(&ids, Some(&mask), Mode::Eval, models::Activations::Keep);
-            self.learner.decoder.logits(&hidden.expect("the case fits its model"), Mode::Eval)
-        })
+        logits(&self.learner, batches)
     }
 
     fn adapter_file(&mut self, case: &Case) -> Result<AdapterFile> {
@@ -182,6 +193,15 @@ impl Setup {
         };
         adapter_file(&mut self.learner, &self.attachment, &provenance)
     }
+}
+
+/// Of batch 0, `[B, T, V]`.
+fn logits(learner: &CausalLm, batches: &Batches) -> Tensor {
+    tch::no_grad(|| {
+        let (ids, mask) = (batches.ids.get(0), batches.mask.get(0));
+        let hidden = learner.decoder.hidden(&ids, Some(&mask), Mode::Eval, models::Activations::Keep);
+        learner.decoder.logits(&hidden.expect("the case fits its model"), Mode::Eval)
+    })
 }
 
 /// Token batches of a case, one for each step.
@@ -252,6 +272,8 @@ struct Curves {
     loss: Vec<f64>,
     grad_norm: Vec<f64>,
     lr: Vec<f64>,
+    /// The regularizer and the method's telemetry.
+    of_method: BTreeMap<String, Vec<f64>>,
 }
 
 /// Compares what can only be seen while training.
@@ -305,6 +327,10 @@ impl Observer<CausalLm> for Watch<'_> {
         self.curves.loss.push(report.loss);
         self.curves.grad_norm.push(gradients.norm());
         self.curves.lr.push(report.lr);
+        if let Some(extra) = attachment.regularizer() {
+            let values = self.curves.of_method.entry("orth_loss".to_owned()).or_default();
+            values.push(extra.double_value(&[]));
+        }
         // At the first step, and at the first step of the last phase, where each method has its own word for that.
         let prefixes: &[&str] = match report.step {
             0 => &["grad"],
@@ -327,7 +353,10 @@ impl Observer<CausalLm> for Watch<'_> {
         Ok(())
     }
 
-    fn step_done(&mut self, _: StepReport, _: &mut CausalLm, _: &Attachment) -> Result<Flow> {
+    fn step_done(&mut self, _: StepReport, _: &mut CausalLm, attachment: &Attachment) -> Result<Flow> {
+        for (name, value) in attachment.telemetry() {
+            self.curves.of_method.entry(name).or_default().push(value);
+        }
         Ok(Flow::Continue)
     }
 }
