@@ -49,12 +49,16 @@ pub fn adapter_file(
     Ok(peft_file::adapter_file(attachment, &names, config, &about, metadata))
 }
 
+/// Settings that PEFT's readers look for under other names.
+const PEFT_NAMES: [(&str, &str); 3] = [("rank", "r"), ("alpha", "lora_alpha"), ("dropout", "lora_dropout")];
+
 fn own_config(provenance: &Provenance<'_>) -> Map<String, Value> {
     let mut config = Map::new();
     let peft_type = provenance.method.name.to_uppercase().replace('-', "_");
     config.insert("peft_type".to_owned(), json!(peft_type));
     for (key, value) in provenance.settings {
-        config.insert(key.clone(), json!(value));
+        let name = PEFT_NAMES.iter().find(|(ours, _)| ours == key).map_or(key.as_str(), |(_, theirs)| theirs);
+        config.insert(name.to_owned(), json!(value));
     }
     config
 }
@@ -98,7 +102,7 @@ pub fn attach(
 ) -> Result<(Attachment, &'static MethodInfo, toml::Table)> {
     let (info, settings) = method_of(file)?;
     if !file.metadata.contains_key(peft_file::METHOD) {
-        file.check_known(&peft_core::low_rank::LoraFields::UNDERSTOOD)?;
+        file.check_known()?;
     }
     let method = (info.build)(settings.clone())?;
     let attachment = Attachment::load(model, name, method, &file.targets()?, &AsLoaded, file)?;

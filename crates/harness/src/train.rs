@@ -189,7 +189,9 @@ pub fn train<L: Learner>(
     for (index, phase) in phases.iter().enumerate() {
         attachment.enter_phase(learner, index, &phase.trains, false)?;
         observer.phase_begins(index, phase, attachment)?;
-        if attachment.store().training().next().is_none() || attachment.store().count_trainable() == 0 {
+        let nothing =
+            attachment.store().training().next().is_none() || attachment.store().count_trainable() == 0;
+        if phase.updates && nothing {
             return Err(Error::NothingTrains { phase: phase.name });
         }
         if index > 0 && phase.optimizer == Continuation::Restart {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use common::{run, text};
 
-const CASES: [&str; 31] = [
+const CASES: [&str; 47] = [
     "model-llama",
     "model-llama3-tied",
     "generate-llama",
@@ -32,8 +32,24 @@ const CASES: [&str; 31] = [
     "milora-scaled",
     "olora",
     "olora-scaled",
+    "adalora",
+    "adalora-warm",
+    "bone",
+    "bone-warm",
+    "bat",
+    "bat-warm",
     "vera",
     "vera-warm",
+    "lora-dash",
+    "lora-dash-warm",
+    "spectral-a",
+    "spectral-a-warm",
+    "spectral-r",
+    "spectral-r-warm",
+    "rosa",
+    "rosa-mean",
+    "rosa-warm",
+    "spa",
     "optim-adamw",
     "optim-clip",
     "optim-loraplus-groups",
@@ -53,7 +69,7 @@ fn golden_cases_pass() {
     args.extend(cases.iter().map(String::as_str));
     let output = run(&args);
     assert!(output.status.success(), "{}", text(&output));
-    assert!(text(&output).contains("31 of 31 cases pass"), "{}", text(&output));
+    assert!(text(&output).contains("47 of 47 cases pass"), "{}", text(&output));
 }
 
 #[test]

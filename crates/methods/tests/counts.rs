@@ -59,8 +59,14 @@ fn counts_that_others_print() {
     assert_eq!(count("pissa", &rank(128), 32, &LLAMA_7B, &ALL), 319_815_680);
     // VeRA's table 4: 1.6 M.
     assert_eq!(count("vera", &rank(1024), 32, &LLAMA_7B, &ALL), 1_589_248);
+    // MiSS's table 5.
+    assert_eq!(count("bone", &rank(64), 32, &LLAMA_7B, &ALL), 87_031_808);
     // Result files of PEFT's method comparison.
     let pair = ["q_proj", "v_proj"];
+    assert_eq!(count("bone", &rank(64), 28, &LLAMA_3_2_3B, &pair), 7_340_032);
+    assert_eq!(count("bat", &rank(64), 28, &LLAMA_3_2_3B, &pair), 7_340_032);
+    assert_eq!(count("bone", "rank = 64\nmini_rank = 64", 28, &LLAMA_3_2_3B, &pair), 229_376);
+    assert_eq!(count("adalora", "initial_rank = 64\ntarget_rank = 32", 28, &LLAMA_3_2_3B, &pair), 18_353_664);
     assert_eq!(count("lora", &rank(32), 28, &LLAMA_3_2_3B, &pair), 9_175_040);
     assert_eq!(count("rslora", &rank(64), 28, &LLAMA_3_2_3B, &pair), 18_350_080);
     assert_eq!(count("dora", &rank(32), 28, &LLAMA_3_2_3B, &pair), 9_289_728);

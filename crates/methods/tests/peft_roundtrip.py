@@ -36,6 +36,7 @@ def base_model(tensors):
 
 warnings.simplefilter("error")  # PEFT only warns of missing and unmatched tensors,
 warnings.filterwarnings("ignore", message="Specified to not (save|load) vera_A")  # and of what is meant so here
+warnings.filterwarnings("ignore", message="The following rank_pattern keys did not match")  # AdaLoRA's own keys
 folder = Path(sys.argv[1])
 tensors, inputs = load_file(folder / "base.safetensors"), load_file(folder / "inputs.safetensors")
 for adapter in sorted(path.parent for path in folder.glob("*/adapter_config.json")):

@@ -28,6 +28,11 @@ fn settings(info: &MethodInfo) -> toml::Table {
         "vera" => "rank = 6\nprojection_prng_key = 3\nsave_projection = false".to_owned(),
         "dora" => format!("{PATTERNS}scaling = 'alpha-over-sqrt-rank'\nmagnitude_only = ['down_proj']"),
         "pissa" => format!("{PATTERNS}init = 'pissa_niter_1'"),
+        "adalora" => {
+            "initial_rank = 4\ntarget_rank = 2\nalpha = 6.0\ninterval = 1\nfine_tuning = 2".to_owned()
+        }
+        "bone" => "rank = 5\ndropout = 0.1".to_owned(),
+        "bat" => "rank = 4".to_owned(),
         "lori-s" => format!("{PATTERNS}sparsity = 0.5"),
         _ => PATTERNS.to_owned(),
     };

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use serde_json::{Map, Value};
 use tch::{Device, Tensor};
 
 use crate::{
@@ -180,6 +181,11 @@ impl Attachment {
     /// The adapter's tensors as a file holds them.
     pub fn file_tensors(&self) -> StateDict {
         self.method.export(self.store.adapter_tensors())
+    }
+
+    /// As [`Method::peft_state`].
+    pub fn peft_state(&self) -> Map<String, Value> {
+        self.method.peft_state()
     }
 
     fn import(&mut self, model: &mut dyn Adaptable, file: FileTensors<'_>) -> Result<StateDict> {

@@ -99,6 +99,12 @@ pub trait Method: Debug {
         tensors
     }
 
+    /// Keys of PEFT's `adapter_config.json` that the run decided and not the settings (AdaLoRA's ranks); they replace
+    /// those of [`PeftFormat::write`].
+    fn peft_state(&self) -> Map<String, Value> {
+        Map::new()
+    }
+
     /// The reverse of [`Self::export`], also for what other tools write. Called before `begin` when an adapter is
     /// attached for loading, or at any time after `attach`. `weight` gives the weight of a site, dense.
     ///

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
+use crate::low_rank::LoraFields;
 use crate::tensor_file::{self, Metadata};
 use crate::{Attachment, Error, Modules, Result, Role, StateDict, Targets};
 
@@ -12,6 +13,9 @@ const CONFIG: &str = "adapter_config.json";
 const TENSORS: &str = "adapter_model.safetensors";
 const PREFIX: &str = "base_model.model.";
 const SHARED_PREFIX: &str = "base_model.";
+
+/// Values of `peft_type` that PEFT has given another name.
+const RENAMED: [(&str, &str); 1] = [("BONE", "MISS")];
 
 /// Metadata key: exact name of the method that made the file.
 pub const METHOD: &str = "method";
@@ -93,15 +97,16 @@ impl AdapterFile {
         })
     }
 
-    /// `peft_type`.
+    /// `peft_type`, by its present name.
     ///
     /// # Errors
     /// [`Error::Format`] if it is missing.
     pub fn peft_type(&self) -> Result<&str> {
-        self.config
-            .get("peft_type")
-            .and_then(Value::as_str)
-            .ok_or_else(|| Error::format(&self.origin, "adapter_config.json has no `peft_type`"))
+        let written = self.config.get("peft_type").and_then(Value::as_str);
+        let written =
+            written.ok_or_else(|| Error::format(&self.origin, "adapter_config.json has no `peft_type`"))?;
+        let renamed = RENAMED.iter().find(|(old, _)| *old == written);
+        Ok(renamed.map_or(written, |(_, new)| new))
     }
 
     /// Which layers the file says it adapts.
@@ -132,7 +137,8 @@ impl AdapterFile {
     ///
     /// # Errors
     /// [`Error::Unsupported`] naming the key.
-    pub fn check_known(&self, understood: &[&str]) -> Result<()> {
+    pub fn check_known(&self) -> Result<()> {
+        let understood = understood(self.peft_type()?);
         for (key, value) in &self.config {
             let harmless = understood.contains(&key.as_str())
                 || NEUTRAL.contains(&key.as_str())
@@ -164,6 +170,28 @@ impl AdapterFile {
             }),
             _ => Ok(()),
         }
+    }
+}
+
+/// Keys that describe what an adapter of this type computes, and are read.
+fn understood(peft_type: &str) -> &'static [&'static str] {
+    match peft_type {
+        "MISS" => &["r", "mini_r", "miss_dropout", "init_weights"],
+        "ADALORA" => &[
+            "lora_alpha",
+            "init_r",
+            "target_r",
+            "tinit",
+            "tfinal",
+            "deltaT",
+            "beta1",
+            "beta2",
+            "orth_reg_weight",
+            "total_step",
+            "rank_pattern",
+            "r", // has no effect
+        ],
+        _ => &LoraFields::UNDERSTOOD,
     }
 }
 
@@ -207,10 +235,13 @@ pub fn adapter_file(
     metadata: Metadata,
 ) -> AdapterFile {
     let mut config = method;
+    config.extend(attachment.peft_state());
     config.insert("target_modules".into(), json!(target_modules(attachment, linears)));
     config.insert("base_model_name_or_path".into(), json!(provenance.base_model));
     config.insert("task_type".into(), json!(provenance.task_type));
-    config.insert("fan_in_fan_out".into(), json!(provenance.fan_in_fan_out));
+    if !config.get("peft_type").is_some_and(|name| name == "MISS" || name == "BONE") {
+        config.insert("fan_in_fan_out".into(), json!(provenance.fan_in_fan_out)); // unknown to those, and refused
+    }
     config.insert("inference_mode".into(), json!(true));
     for key in ["auto_mapping", "revision", "layers_to_transform", "layers_pattern"] {
         config.entry(key).or_insert(Value::Null);

@@ -106,7 +106,17 @@ impl Case {
             })?;
         // Methods that train the base itself name no targets.
         let targets = names.map(Targets::names).unwrap_or_default();
+        if config.get("r").and_then(Value::as_i64) == Some(0) {
+            // No low-rank part, so no scale of one.
+            config.remove("r");
+            config.remove("alpha");
+        }
         let mut settings = toml::Table::new();
+        if let Some(Value::String(schedule)) = config.remove("schedule")
+            && let Some(steps) = schedule.strip_prefix("wl").and_then(|steps| steps.parse::<i64>().ok())
+        {
+            settings.insert("low_rank_steps".to_owned(), toml::Value::Integer(steps));
+        }
         for (key, value) in config {
             // Dropout is 0 in every case, also for methods that have none; decay belongs to the optimizer.
             // An `init` that only repeats the method's name says nothing.
@@ -175,7 +185,26 @@ impl Case {
 }
 
 /// Names of hyper-parameters in cases and in our settings, where they differ.
-const RENAMED: [(&str, &str); 2] = [("r", "rank"), ("phase2_a", "a")];
+const RENAMED: [(&str, &str); 18] = [
+    ("r", "rank"),
+    ("phase2_a", "a"),
+    ("s", "directions"),
+    ("t", "launch"),
+    ("eps", "epsilon"),
+    ("d", "density"),
+    ("spa_num_grads", "collection_steps"),
+    ("grad_acc_mode", "score"),
+    ("mini_r", "mini_rank"),
+    ("init_r", "initial_rank"),
+    ("target_r", "target_rank"),
+    ("tinit", "warmup"),
+    ("tfinal", "fine_tuning"),
+    ("delta_t", "interval"),
+    ("beta1", "sensitivity_decay"),
+    ("beta2", "uncertainty_decay"),
+    ("orth_reg_weight", "orthogonality"),
+    ("total_step", "total_steps"),
+];
 
 /// A clipping rule by the cases' name.
 pub fn clip_of(kind: &str, max_norm: f64) -> Option<Clip> {

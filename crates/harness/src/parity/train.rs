@@ -1,16 +1,17 @@
 //! Cases of kind `train`: initialization, gradients, steps, merging, saving, through the loop itself.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use peft_core::peft_file::AdapterFile;
 use peft_core::{
-    Active, Adaptable, AsLoaded, Attachment, FileTensors, Gradients, Layout, Mode, Phase, Seeds, StateDict,
-    Targets,
+    Active, Adaptable, AsLoaded, Attachment, FileTensors, Gradients, Layout, Mode, ParamStore, Phase, Seeds,
+    StateDict, Targets,
 };
 use tch::{Kind, Tensor};
 
 use super::{Case, Checks};
-use crate::adapter::{Provenance, adapter_file};
+use crate::adapter::{Provenance, adapter_file, attach};
 use crate::causal_lm::{CausalLm, Part};
 use crate::train::{Feed, Flow, Observer, Settings, StepData, StepReport, train};
 use crate::{Error, Result, session};
@@ -47,11 +48,21 @@ pub(super) fn run(case: &Case, checks: &mut Checks, save_adapter: Option<&Path>)
     if let Some((_, last)) = phase_rates.last() {
         settings.optimizer.lr = *last;
     }
-    let mut watch =
-        Watch { case, checks, expected: &expected, phase: 0, phase_rates, curves: Curves::default() };
+    let mut watch = Watch {
+        case,
+        checks,
+        expected: &expected,
+        phase: 0,
+        phases: 1,
+        phase_rates,
+        curves: Curves::default(),
+    };
     let mut feed = batches.feed();
     train(&mut setup.learner, &mut setup.attachment, &mut feed, &settings, &mut watch)?;
     let Watch { curves, .. } = watch;
+    for (name, values) in curves.of_method.iter().filter(|(name, _)| expected.contains_key(*name)) {
+        compare(checks, &expected, name, &Tensor::from_slice(values));
+    }
     for (name, values) in [("loss", &curves.loss), ("grad_norm", &curves.grad_norm), ("lr", &curves.lr)] {
         compare(checks, &expected, name, &Tensor::from_slice(values));
     }
@@ -78,15 +89,17 @@ fn after_training(
         }
     }
     for (module, want) in group(expected, "mask") {
-        let found = setup
-            .attachment
-            .store()
-            .entries()
-            .iter()
-            .find(|e| e.name.starts_with(module) && e.mask().is_some());
-        match found.and_then(|entry| entry.mask()) {
-            Some(mask) => checks.tensor(&format!("mask.{module}"), mask, want),
+        match mask_at(setup.attachment.store(), module, want) {
+            Some(mask) => checks.tensor(&format!("mask.{module}"), &mask, want),
             None => checks.absent(&format!("mask.{module}"), "no mask"),
+        }
+    }
+    // State that a method keeps under the case's own name for it.
+    let store = setup.attachment.store();
+    for (quantity, want) in expected {
+        let Some((word, module)) = quantity.split_once('.') else { continue };
+        if let Some(entry) = store.find(&format!("{module}.{word}")) {
+            checks.tensor(quantity, &entry.tensor, want);
         }
     }
     if let Some(want) = expected.get("count_trainable") {
@@ -115,7 +128,32 @@ fn after_training(
         fresh.learner.activate(&fresh.attachment.active());
         batches.compare_as(checks, expected, "logits_final", "logits_final.reloaded", &fresh.logits(batches));
     }
+    // Files that say by themselves what they are: as PEFT wrote them earlier, or as plain LoRA.
+    for folder in ["adapter_final_legacy", "adapter_final_lora"] {
+        if case.has(folder) {
+            let decoder = session::load_decoder(&case.folder.join("model"), Kind::Float, tch::Device::Cpu)?;
+            let mut learner = CausalLm::new(decoder, false);
+            let file = AdapterFile::read(&case.folder.join(folder))?;
+            let (attachment, ..) = attach(&mut learner, "file", &file)?;
+            learner.activate(&attachment.active());
+            let name = format!("logits_final.{folder}");
+            batches.compare_as(checks, expected, "logits_final", &name, &logits(&learner, batches));
+        }
+    }
     Ok(())
+}
+
+/// The mask of a module: that of its trainable tensor, or the flat positions of its values as a matrix like `want`.
+fn mask_at(store: &ParamStore, module: &str, want: &Tensor) -> Option<Tensor> {
+    let mut entries = store.entries().iter().filter(|e| e.name.starts_with(module));
+    entries.find_map(|entry| match entry.mask() {
+        Some(mask) => Some(mask.shallow_clone()),
+        None if entry.name.ends_with(".positions") => {
+            let zeros = want.zeros_like().view(-1);
+            Some(zeros.index_fill(0, &entry.tensor.detach(), 1).view_as(want))
+        }
+        None => None,
+    })
 }
 
 /// The model of a case with its initial adapter.
@@ -144,12 +182,7 @@ impl Setup {
     }
 
     fn logits(&self, batches: &Batches) -> Tensor {
-        tch::no_grad(|| {
-            let (ids, mask) = (batches.ids.get(0), batches.mask.get(0));
-            let hidden =
-                self.learner.decoder.hidden(&ids, Some(&mask), Mode::Eval, models::Activations::Keep);
-            self.learner.decoder.logits(&hidden.expect("the case fits its model"), Mode::Eval)
-        })
+        logits(&self.learner, batches)
     }
 
     fn adapter_file(&mut self, case: &Case) -> Result<AdapterFile> {
@@ -160,6 +193,15 @@ impl Setup {
         };
         adapter_file(&mut self.learner, &self.attachment, &provenance)
     }
+}
+
+/// Of batch 0, `[B, T, V]`.
+fn logits(learner: &CausalLm, batches: &Batches) -> Tensor {
+    tch::no_grad(|| {
+        let (ids, mask) = (batches.ids.get(0), batches.mask.get(0));
+        let hidden = learner.decoder.hidden(&ids, Some(&mask), Mode::Eval, models::Activations::Keep);
+        learner.decoder.logits(&hidden.expect("the case fits its model"), Mode::Eval)
+    })
 }
 
 /// Token batches of a case, one for each step.
@@ -230,6 +272,8 @@ struct Curves {
     loss: Vec<f64>,
     grad_norm: Vec<f64>,
     lr: Vec<f64>,
+    /// The regularizer and the method's telemetry.
+    of_method: BTreeMap<String, Vec<f64>>,
 }
 
 /// Compares what can only be seen while training.
@@ -238,12 +282,14 @@ struct Watch<'a> {
     checks: &'a mut Checks,
     expected: &'a StateDict,
     phase: usize,
+    phases: usize,
     phase_rates: Vec<(String, f64)>,
     curves: Curves,
 }
 
 impl Observer<CausalLm> for Watch<'_> {
     fn adjust_phases(&mut self, phases: &mut [Phase]) {
+        self.phases = phases.len();
         for phase in phases {
             if let Some((_, lr)) = self.phase_rates.iter().find(|(name, _)| name == phase.name) {
                 phase.lr = Some(*lr);
@@ -281,12 +327,19 @@ impl Observer<CausalLm> for Watch<'_> {
         self.curves.loss.push(report.loss);
         self.curves.grad_norm.push(gradients.norm());
         self.curves.lr.push(report.lr);
-        let prefix = match (report.step, self.phase, report.phase_step) {
-            (0, ..) => "grad",
-            (_, 1, 0) => "grad_phase2",
+        if let Some(extra) = attachment.regularizer() {
+            let values = self.curves.of_method.entry("orth_loss".to_owned()).or_default();
+            values.push(extra.double_value(&[]));
+        }
+        // At the first step, and at the first step of the last phase, where each method has its own word for that.
+        let prefixes: &[&str] = match report.step {
+            0 => &["grad"],
+            _ if self.phase + 1 == self.phases && report.phase_step == 0 => &LATER_GRADIENTS,
             _ => return Ok(()),
         };
-        for (name, want) in group(self.expected, prefix) {
+        for (prefix, (name, want)) in
+            prefixes.iter().flat_map(|prefix| group(self.expected, prefix).map(move |found| (prefix, found)))
+        {
             let found = attachment
                 .store()
                 .trainables()
@@ -300,10 +353,16 @@ impl Observer<CausalLm> for Watch<'_> {
         Ok(())
     }
 
-    fn step_done(&mut self, _: StepReport, _: &mut CausalLm, _: &Attachment) -> Result<Flow> {
+    fn step_done(&mut self, _: StepReport, _: &mut CausalLm, attachment: &Attachment) -> Result<Flow> {
+        for (name, value) in attachment.telemetry() {
+            self.curves.of_method.entry(name).or_default().push(value);
+        }
         Ok(Flow::Continue)
     }
 }
+
+/// What cases call the gradients of the first step of the last phase.
+const LATER_GRADIENTS: [&str; 3] = ["grad_phase2", "grad_launch", "grad_spa"];
 
 /// Learning rates by phase name, where the case states them.
 fn phase_rates(case: &Case) -> Result<Vec<(String, f64)>> {
