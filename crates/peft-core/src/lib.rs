@@ -22,6 +22,7 @@ mod targets;
 mod weight;
 
 pub mod device;
+pub mod generator;
 pub mod init;
 pub mod linalg;
 pub mod low_rank;

@@ -9,7 +9,7 @@ pub mod products;
 
 use tch::Tensor;
 
-use crate::{Base, Delta, Error, Mode, Result, Seeds};
+use crate::{Base, Delta, Error, Mode, Result, Seeds, generator};
 
 use fused::LowRankLinear;
 pub use fused::Plan;
@@ -43,10 +43,8 @@ impl Dropout {
     /// Reseeds libtorch's generator, so that the same pass can be drawn again (in backward, in a recomputation,
     /// after a resume).
     pub fn mask(self, x: &Tensor, seed: u64) -> Tensor {
-        tch::manual_seed((seed ^ self.salt.rotate_left(17)).cast_signed());
-        let mut mask = x.empty_like();
-        let _ = mask.bernoulli_float_(1.0 - self.p);
-        mask / (1.0 - self.p)
+        let seed = (seed ^ self.salt.rotate_left(17)).cast_signed();
+        generator::seeded(seed, || x.empty_like().bernoulli_float_(1.0 - self.p)) / (1.0 - self.p)
     }
 }
 

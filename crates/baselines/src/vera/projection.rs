@@ -1,7 +1,7 @@
 use tch::{Device, Kind, Tensor};
 
 use peft_core::init::Initializer;
-use peft_core::{Params, Result, Saved, Site};
+use peft_core::{Params, Result, Saved, Site, generator};
 
 use super::VeraConfig;
 
@@ -37,11 +37,11 @@ impl Projections {
 ///
 /// The bits depend on libtorch's version; a test pins them.
 fn by_key(key: u32, a: [i64; 2], b: [i64; 2]) -> [Tensor; 2] {
-    tch::manual_seed(i64::from(key));
-    [a, b].map(|shape| {
+    let draw = |shape: [i64; 2]| {
         let bound = 3.0f64.sqrt() * (2.0f64.sqrt() / (shape[1] as f64).sqrt());
         Tensor::empty(shape, (Kind::Float, Device::Cpu)).uniform_(-bound, bound)
-    })
+    };
+    generator::seeded(i64::from(key), || [a, b].map(draw))
 }
 
 #[cfg(test)]
