@@ -106,8 +106,8 @@ mod tests {
 
     #[test]
     fn moments_follow_the_interval_and_end_with_settling() {
-        let budget = Budget { interval: 3, ..budget(8, 4, 2, 8) };
         use Moment::{Allocate as A, Measure as M, Settle as S, Settled as D};
+        let budget = Budget { interval: 3, ..budget(8, 4, 2, 8) };
         let course: Vec<Moment> = (1..=10).map(|n| budget.moment(n)).collect();
         assert_eq!(course, [M, M, A, M, M, A, M, S, D, D]);
     }
