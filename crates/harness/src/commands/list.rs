@@ -31,7 +31,7 @@ fn methods_table() -> String {
         ]
     });
     let header =
-        ["method", "family", "merges", "4-bit base", "as LoRA", "PEFT type", "trainable per site", "paper"];
+        ["method", "family", "merges", "lossy base", "as LoRA", "PEFT type", "trainable per site", "paper"];
     grid(&header, rows)
 }
 
