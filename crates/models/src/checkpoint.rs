@@ -7,17 +7,17 @@ use peft_core::{Error, Result};
 use serde_json::{Map, Value};
 use tch::{Device, Kind, Tensor};
 
+use crate::ModelConfig;
 use crate::decoder::Decoder;
 use crate::files::ModelFiles;
 use crate::weights::{Init, Outline, Weights};
-use crate::{ModelConfig, files};
 
 const WHOLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 const PICKLE: [&str; 2] = ["pytorch_model.bin", "pytorch_model.bin.index.json"];
 
 /// Ends of the names of tensors that a file may hold in excess: tables that are computed here.
-const HARMLESS: [&str; 1] = ["rotary_emb.inv_freq"];
+const HARMLESS: [&str; 3] = ["rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias"];
 
 /// The tensors of a model on disk. They are mapped, and copied one by one as they are asked for.
 #[derive(Debug)]
@@ -27,6 +27,8 @@ struct Checkpoint {
     shard_of: BTreeMap<String, usize>,
     kind: Kind,
     device: Device,
+    /// What a file of the bare stack leaves out at the beginning of its names.
+    base: &'static str,
     read: BTreeSet<String>,
     missing: Vec<String>,
     mismatched: Vec<String>,
@@ -42,8 +44,8 @@ impl Decoder {
     pub fn load(files: &ModelFiles, kind: Option<Kind>, device: Device) -> Result<Self> {
         let config = ModelConfig::load(files)?;
         let kind = kind.unwrap_or(config.kind());
-        let mut checkpoint = Checkpoint::open(files, kind, device)?;
-        let model = Self::new(&config, &mut checkpoint, kind, device);
+        let mut checkpoint = Checkpoint::open(files, config.base(), kind, device)?;
+        let model = Self::new(&config, &mut checkpoint, kind, device)?;
         checkpoint.finish()?;
         Ok(model)
     }
@@ -61,7 +63,7 @@ impl ModelConfig {
 }
 
 impl Checkpoint {
-    fn open(files: &files::ModelFiles, kind: Kind, device: Device) -> Result<Self> {
+    fn open(files: &ModelFiles, base: &'static str, kind: Kind, device: Device) -> Result<Self> {
         let (shards, shard_of) = match files.find_json(INDEX)? {
             Some(index) => open_shards(files, &index)?,
             None => {
@@ -80,11 +82,18 @@ impl Checkpoint {
             shard_of,
             kind,
             device,
+            base,
             read: BTreeSet::new(),
             missing: Vec::new(),
             mismatched: Vec::new(),
             failure: None,
         })
+    }
+
+    /// What the file calls the tensor called `name`.
+    fn find<'a>(&self, name: &'a str) -> Option<&'a str> {
+        let bare = name.strip_prefix(self.base);
+        std::iter::once(name).chain(bare).find(|name| self.shard_of.contains_key(*name))
     }
 
     /// Whether everything fitted.
@@ -143,8 +152,12 @@ fn open_shards(
 
 impl Weights for Checkpoint {
     fn tensor(&mut self, name: &str, shape: &[i64], init: Init) -> Tensor {
-        self.read.insert(name.to_owned());
-        let read = self.shard_of.get(name).map(|&shard| self.shards[shard].tensor(name));
+        let found = self.find(name).map(str::to_owned);
+        let read = found.map(|found| {
+            let tensor = self.shards[self.shard_of[&found]].tensor(&found);
+            self.read.insert(found);
+            tensor
+        });
         match read {
             Some(Ok(tensor)) if tensor.size() == shape => {
                 return tensor.to_kind(self.kind).to_device(self.device);
@@ -160,7 +173,7 @@ impl Weights for Checkpoint {
     }
 
     fn holds(&self, name: &str) -> bool {
-        self.shard_of.contains_key(name)
+        self.find(name).is_some()
     }
 
     fn refuse(&mut self, name: &str, reason: &str) {

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod activation;
 mod attention;
 mod block;
 mod cache;
@@ -7,12 +8,14 @@ mod causal;
 mod checkpoint;
 mod config;
 mod decoder;
+mod families;
 mod files;
 mod generate;
-mod llama;
 mod loss;
 mod mlp;
+mod names;
 mod norm;
+mod positions;
 mod recompute;
 mod rotary;
 mod rows;
@@ -20,16 +23,22 @@ mod sampling;
 mod save;
 mod sequence;
 mod shared_input;
+mod stack;
 mod tokenizer;
 mod weights;
 
+pub use activation::Activation;
 pub use attention::AttentionConfig;
-pub use config::{DecoderConfig, ModelConfig};
-pub use decoder::{Activations, Decoder};
+pub use block::Wiring;
+pub use config::{DecoderConfig, ModelConfig, OutputConfig, StackConfig, Window};
+pub use decoder::Decoder;
 pub use files::{Builtin, ModelFiles, ModelSource};
 pub use generate::{Completion, Finish, Generation, NewToken, Watch};
 pub use loss::{IGNORED, Loss};
 pub use mlp::MlpConfig;
-pub use rotary::{RotaryConfig, RotaryScaling};
+pub use norm::{NormConfig, NormKind};
+pub use positions::PositionConfig;
+pub use rotary::{Pairs, RotaryConfig, RotaryScaling};
 pub use sampling::Sampling;
+pub use stack::Activations;
 pub use tokenizer::{Frame, SpecialTokens, TextStream, Tokenizer};

@@ -1,0 +1,48 @@
+//! What the tensors of a family are called in its files.
+
+/// Module paths of a stack.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Names {
+    /// What all names begin with, where the whole model is saved; files of the bare stack lack it.
+    pub(crate) base: &'static str,
+    /// Table of tokens.
+    pub(crate) tokens: &'static str,
+    /// Table of learned positions.
+    pub(crate) positions: &'static str,
+    /// From and to the width of the embedding.
+    pub(crate) projections: [&'static str; 2],
+    /// What the number of a block follows.
+    pub(crate) layers: &'static str,
+    /// Norm after the last block.
+    pub(crate) norm: &'static str,
+    /// Inside a block.
+    pub(crate) block: BlockNames,
+}
+
+/// Module paths inside a block.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct BlockNames {
+    /// Query, key, value: one layer each, or one for all.
+    pub(crate) qkv: QkvNames,
+    /// Norms of the heads of queries and keys.
+    pub(crate) head_norms: [&'static str; 2],
+    /// Output of attention.
+    pub(crate) out: &'static str,
+    /// Into the feed-forward part, the gate first where there is one.
+    pub(crate) up: &'static [&'static str],
+    /// Out of it.
+    pub(crate) down: &'static str,
+    /// The norms of the attention, in the order in which they act.
+    pub(crate) attention_norms: &'static [&'static str],
+    /// Those of the feed-forward part.
+    pub(crate) mlp_norms: &'static [&'static str],
+}
+
+/// Query, key and value projections.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum QkvNames {
+    /// Three layers.
+    Separate([&'static str; 3]),
+    /// One layer whose outputs are those of query, key and value, one after the other.
+    Fused(&'static str),
+}
