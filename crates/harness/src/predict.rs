@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use models::{Decoder, ModelConfig};
 use peft_core::{AsLoaded, Attachment, Method, Seeds, StateDict, device};
-use serde_json::json;
 use tasks::Encoded;
 use tch::Device;
 

@@ -9,7 +9,8 @@ use crate::causal::CausalAttention;
 use crate::config::StackConfig;
 use crate::names::QkvNames;
 use crate::norm::Norm;
-use crate::positions::Located;
+use crate::positions::{Located, PositionConfig};
+use crate::relative::Disentangled;
 use crate::sequence::{Sequence, Visible};
 use crate::shared_input::SharedInput;
 use crate::weights::Weights;
@@ -43,6 +44,7 @@ pub(crate) struct Attention {
     head_norms: Option<[Norm; 2]>,
     out: AdaptedLinear,
     head_dim: i64,
+    relative: Option<Disentangled>,
     scores: Scores,
     windowed: bool,
 }
@@ -77,11 +79,18 @@ impl Attention {
             let leaves = names.head_norms;
             leaves.map(|leaf| Norm::new(&format!("{name}.{leaf}"), own.head_dim, config.norm, weights))
         });
+        let relative = match &config.positions {
+            PositionConfig::Relative(relative) => {
+                Some(Disentangled::new(name, config, relative.shared, weights))
+            }
+            _ => None,
+        };
         Self {
             qkv,
             head_norms,
             out,
             head_dim: own.head_dim,
+            relative,
             scores: Scores { scale: own.scale, soft_cap: own.soft_cap },
             windowed: config.window.as_ref().is_some_and(|window| window.layers[layer]),
         }
@@ -102,10 +111,16 @@ impl Attention {
         };
         let (q, k) = match &sequence.located {
             Located::Turned(rotation) => (rotation.apply(&q), rotation.apply(&k)),
-            Located::Rows(_) => (q, k),
+            Located::Rows(_) | Located::Distances(_) => (q, k),
         };
         let [q, k, v] = [q, k, v].map(|t| t.transpose(1, 2)); // [B, heads, T, d]
         let visible = sequence.visible(self.windowed);
+        let visible = &match (&self.relative, &self.qkv, &sequence.located) {
+            (Some(own), Qkv::Separate(SharedInput([query, key, _])), Located::Distances(relative)) => {
+                visible.plus(own.scores([&q, &k], [query, key], relative, mode))
+            }
+            _ => visible.clone(),
+        };
         let mixed = match cache {
             None => self.scores.attend(&q, &k, &v, visible),
             Some(cache) => {
@@ -141,6 +156,7 @@ impl Attention {
             Qkv::Separate(qkv) => qkv.parts().collect(),
             Qkv::Fused(qkv) => vec![Part::Linear(qkv)],
         };
+        parts.extend(self.relative.iter_mut().flat_map(Disentangled::parts));
         parts.push(Part::Linear(&mut self.out));
         parts.extend(self.head_norms.iter_mut().flatten().flat_map(Norm::parts));
         parts

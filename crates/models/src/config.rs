@@ -6,7 +6,9 @@ use tch::Kind;
 
 use crate::attention::AttentionConfig;
 use crate::block::Wiring;
+use crate::convolution::ConvolutionConfig;
 use crate::families::{self, Design, Family};
+use crate::head::{HeadConfig, Reads};
 use crate::mlp::MlpConfig;
 use crate::names::Names;
 use crate::norm::NormConfig;
@@ -18,8 +20,6 @@ use crate::weights::LinearShape;
 pub struct StackConfig {
     /// Rows of the embedding.
     pub vocab_size: i64,
-    /// Columns of the embedding; where they are not `hidden_size`, projections lead in and out (OPT 350m).
-    pub embedding_size: i64,
     /// Width of the residual stream H.
     pub hidden_size: i64,
     /// Number of blocks.
@@ -38,8 +38,12 @@ pub struct StackConfig {
     pub mlp: MlpConfig,
     /// Where the norms of a block stand.
     pub wiring: Wiring,
-    /// Factor on the embedding of tokens; 1 for most families.
-    pub embedding_scale: f64,
+    /// What is done to embeddings.
+    pub embedding: EmbeddingConfig,
+    /// Which tokens see which.
+    pub direction: Direction,
+    /// A convolution beside the first block.
+    pub convolution: Option<ConvolutionConfig>,
     /// Whether the last block's output is normalized.
     pub final_norm: bool,
     /// How linear layers are stored.
@@ -48,6 +52,35 @@ pub struct StackConfig {
     pub(crate) names: &'static Names,
     /// σ of freshly drawn weights.
     pub initializer_range: f64,
+}
+
+/// What is done to embeddings before the first block.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EmbeddingConfig {
+    /// Columns of the table; where they are not `hidden_size`, projections lead in and out (OPT 350m).
+    pub size: i64,
+    /// Factor on the rows of tokens; 1 for most families.
+    pub scale: f64,
+    /// Rows of the table of token types; 0 where types are not told apart.
+    pub token_types: i64,
+    /// Whether the sum is normalized.
+    pub norm: bool,
+}
+
+impl EmbeddingConfig {
+    /// Rows of `size` columns as they are.
+    pub fn plain(size: i64) -> Self {
+        Self { size, scale: 1.0, token_types: 0, norm: false }
+    }
+}
+
+/// Which tokens of a row see which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Each sees those before it.
+    Causal,
+    /// All see all.
+    Both,
 }
 
 /// Attention to the last tokens only: position i sees `i − size + 1 ..= i`.
@@ -66,6 +99,15 @@ pub struct DecoderConfig {
     pub stack: StackConfig,
     /// Hidden states to logits.
     pub output: OutputConfig,
+}
+
+/// An encoder.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EncoderConfig {
+    /// Embedding to the last block.
+    pub stack: StackConfig,
+    /// Hidden states to classes.
+    pub head: HeadConfig,
 }
 
 /// The output head of a language model.
@@ -144,12 +186,53 @@ impl ModelConfig {
     pub fn decoder(&self) -> Result<&DecoderConfig> {
         match &self.design {
             Design::Decoder(decoder) => Ok(decoder),
+            Design::Encoder(_) => Err(self.unfit("a language model")),
         }
+    }
+
+    /// The parts of an encoder.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] if it is another kind of model.
+    pub fn encoder(&self) -> Result<&EncoderConfig> {
+        match &self.design {
+            Design::Encoder(encoder) => Ok(encoder),
+            Design::Decoder(_) => Err(self.unfit("an encoder")),
+        }
+    }
+
+    /// The stack of a model with one.
+    pub(crate) fn stack(&self) -> &StackConfig {
+        self.design.stacks()[0]
+    }
+
+    /// The head with which it classifies.
+    pub(crate) fn head(&self) -> Result<HeadConfig> {
+        match &self.design {
+            Design::Decoder(_) => Ok(HeadConfig { reads: Reads::Last, out: "score" }),
+            Design::Encoder(encoder) => Ok(encoder.head.clone()),
+        }
+    }
+
+    fn unfit(&self, wanted: &str) -> Error {
+        let reason = format!("{wanted} is wanted here");
+        Error::Unsupported { what: format!("a model of type `{}`", self.family.model_type), reason }
+    }
+
+    pub(crate) fn json_mut(&mut self) -> &mut Map<String, Value> {
+        &mut self.json
     }
 
     /// The class of transformers that computes it.
     pub fn architecture(&self) -> &'static str {
         self.family.architecture
+    }
+
+    /// The class of transformers for another task: `BertForSequenceClassification`.
+    pub(crate) fn architecture_for(&self, task: &str) -> String {
+        let class = self.family.architecture;
+        let end = ["For", "LMHead"].iter().filter_map(|word| class.find(word)).min().unwrap_or(class.len());
+        format!("{}For{task}", &class[..end])
     }
 
     /// What the names of tensors begin with where the whole model is saved.

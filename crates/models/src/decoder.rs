@@ -1,12 +1,12 @@
 //! A decoder-only language model: embedding, stack, head.
 
-use peft_core::{Adaptable, AdaptedLinear, Error, Layout, Mode, Parameter, Part, Result, Seeds, SiteShape};
+use peft_core::{Adaptable, AdaptedLinear, Layout, Mode, Parameter, Part, Result, Seeds, SiteShape};
 use tch::{Device, Kind, Tensor};
 
+use crate::body::Body;
 use crate::cache::KvCache;
 use crate::config::{DecoderConfig, ModelConfig};
-use crate::sequence::Sequence;
-use crate::stack::{Activations, Stack};
+use crate::stack::Activations;
 use crate::weights::{Fresh, Init, LinearShape, Outline, Weights};
 
 const HEAD: &str = "lm_head";
@@ -16,11 +16,8 @@ const HEAD: &str = "lm_head";
 pub struct Decoder {
     config: ModelConfig,
     shape: DecoderConfig,
-    embedding: Parameter,
-    stack: Stack,
+    body: Body,
     head: Option<AdaptedLinear>,
-    kind: Kind,
-    device: Device,
 }
 
 impl Decoder {
@@ -51,18 +48,18 @@ impl Decoder {
     ) -> Result<Self> {
         let shape = config.decoder()?.clone();
         let DecoderConfig { stack: parts, output } = &shape;
-        let embedding = embedding(&shape, weights);
-        let stack = Stack::new(parts, weights, kind, device);
+        let tokens = embedding(&shape, weights);
+        let body = Body::with_tokens(tokens, parts, weights, kind, device);
         let head = (!output.tied).then(|| {
             let shape = LinearShape {
                 out_features: parts.vocab_size,
-                in_features: parts.embedding_size,
+                in_features: parts.embedding.size,
                 bias: output.bias,
                 layout: Layout::OutIn,
             };
             weights.linear(HEAD, shape).head()
         });
-        Ok(Self { config: config.clone(), shape, embedding, stack, head, kind, device })
+        Ok(Self { config: config.clone(), shape, body, head })
     }
 
     /// What it was built from.
@@ -87,12 +84,12 @@ impl Decoder {
 
     /// Kind in which it computes.
     pub fn kind(&self) -> Kind {
-        self.kind
+        self.body.kind()
     }
 
     /// Where it computes.
     pub fn device(&self) -> Device {
-        self.device
+        self.body.device()
     }
 
     /// Number of values in the base, a tied tensor counted once.
@@ -113,11 +110,7 @@ impl Decoder {
     /// # Errors
     /// If an id is outside the vocabulary (on a GPU libtorch aborts later instead).
     pub fn embed(&self, ids: &Tensor) -> Result<Tensor> {
-        let table = self.embedding.value().to_kind(self.kind);
-        let embedded = Tensor::f_embedding(&table, &ids.to_device(self.device), -1, false, false)?;
-        let scale = self.shape.stack.embedding_scale;
-        // The factor is rounded to the kind of the model, as in transformers.
-        Ok(if scale == 1.0 { embedded } else { embedded * Tensor::from(scale).to_kind(self.kind) })
+        self.body.embed(ids)
     }
 
     /// `ids [B, T]`, `mask [B, T]` (1 at tokens, 0 at padding; `None` if there is no padding) to the hidden states
@@ -146,7 +139,7 @@ impl Decoder {
         mode: Mode,
         activations: Activations<'_>,
     ) -> Result<Tensor> {
-        self.stack.forward(embedded, &self.sequence(embedded, mask)?, mode, activations)
+        self.body.hidden(embedded, &self.body.sequence(embedded, mask)?, mode, activations)
     }
 
     /// The embedding with positions, then the output of every block but the last, then [`Self::hidden`]: what
@@ -156,14 +149,14 @@ impl Decoder {
     /// As [`Self::hidden`].
     pub fn hidden_states(&self, ids: &Tensor, mask: Option<&Tensor>, mode: Mode) -> Result<Vec<Tensor>> {
         let embedded = self.embed(ids)?;
-        Ok(self.stack.states(&embedded, &self.sequence(&embedded, mask)?, mode))
+        Ok(self.body.states(&embedded, &self.body.sequence(&embedded, mask)?, mode))
     }
 
     /// `hidden [.., E]` to `[.., vocab_size]`.
     pub fn logits(&self, hidden: &Tensor, mode: Mode) -> Tensor {
         let logits = match &self.head {
             Some(head) => head.forward(hidden, mode),
-            None => hidden.linear(&self.embedding.value().to_kind(hidden.kind()), None::<&Tensor>),
+            None => hidden.linear(&self.body.tokens.value().to_kind(hidden.kind()), None::<&Tensor>),
         };
         match self.shape.output.soft_cap {
             Some(cap) => (logits / cap).tanh() * cap,
@@ -177,29 +170,13 @@ impl Decoder {
             _ if self.shape.output.soft_cap.is_some() => None,
             Some(head) if head.bias().is_some() => None,
             Some(head) => head.plain_weight(),
-            None => Some(self.embedding.value().shallow_clone()),
+            None => Some(self.body.tokens.value().shallow_clone()),
         }
     }
 
     /// The logits `[B, vocab_size]` after the last of `ids [B, T]`, which follow the tokens in `cache`.
     pub(crate) fn advance(&self, ids: &Tensor, cache: &mut KvCache) -> Result<Tensor> {
-        let sequence = cache.sequence(ids.size()[1], &self.shape.stack, &self.stack.positions);
-        let hidden = self.stack.advance(&self.embed(ids)?, &sequence, cache);
-        Ok(self.logits(&hidden, Mode::Eval))
-    }
-
-    fn sequence(&self, embedded: &Tensor, mask: Option<&Tensor>) -> Result<Sequence> {
-        let size = embedded.size();
-        let [rows, length, _] = size[..] else {
-            return Err(Error::config(
-                "input",
-                format!("{size:?}"),
-                "expected tokens of shape [rows, length]",
-            ));
-        };
-        let mask = mask.map(|mask| mask.to_device(self.device));
-        let options = (self.kind, self.device);
-        Sequence::whole([rows, length], mask.as_ref(), &self.shape.stack, &self.stack.positions, options)
+        Ok(self.logits(&self.body.advance(ids, cache)?, Mode::Eval))
     }
 }
 
@@ -207,7 +184,7 @@ impl Decoder {
 fn embedding(config: &DecoderConfig, weights: &mut dyn Weights) -> Parameter {
     let name = format!("{}.weight", config.stack.names.tokens);
     let head = format!("{HEAD}.weight");
-    let shape = [config.stack.vocab_size, config.stack.embedding_size];
+    let shape = [config.stack.vocab_size, config.stack.embedding.size];
     let as_head =
         (config.output.tied && weights.holds(&head)).then(|| weights.tensor(&head, &shape, Init::Normal));
     let value = match as_head {
@@ -227,10 +204,7 @@ impl Adaptable for Decoder {
     /// # Panics
     /// If a graph of [`Activations::Recompute`] is alive, which would compute with another model then.
     fn parts(&mut self) -> Vec<Part<'_>> {
-        let Self { embedding, stack, head, .. } = self;
-        std::iter::once(Part::Parameter(embedding))
-            .chain(stack.parts())
-            .chain(head.as_mut().map(Part::Linear))
-            .collect()
+        let Self { body, head, .. } = self;
+        body.parts().into_iter().chain(head.as_mut().map(Part::Linear)).collect()
     }
 }

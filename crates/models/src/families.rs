@@ -2,6 +2,8 @@
 //!
 //! Rates of dropout in these configs belong to pretraining and are never applied: what a run drops, its method says.
 
+mod bert;
+mod deberta;
 mod gemma;
 mod gpt2;
 mod gptj;
@@ -12,12 +14,13 @@ use peft_core::{Error, Result};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::config::{DecoderConfig, StackConfig, Window};
+use crate::config::{DecoderConfig, EncoderConfig, StackConfig, Window};
 
 /// What kind of model a config describes.
 #[derive(Clone, Debug)]
 pub(crate) enum Design {
     Decoder(DecoderConfig),
+    Encoder(EncoderConfig),
 }
 
 /// A mapping from `config.json` to parts.
@@ -32,7 +35,7 @@ pub(crate) struct Family {
 }
 
 /// All of them.
-pub(crate) static ALL: [Family; 8] = [
+pub(crate) static ALL: [Family; 11] = [
     family("llama", "LlamaForCausalLM", "num_hidden_layers", llama::llama),
     family("mistral", "MistralForCausalLM", "num_hidden_layers", llama::mistral),
     family("qwen2", "Qwen2ForCausalLM", "num_hidden_layers", llama::qwen2),
@@ -41,6 +44,9 @@ pub(crate) static ALL: [Family; 8] = [
     family("gpt2", "GPT2LMHeadModel", "n_layer", gpt2::parse),
     family("gptj", "GPTJForCausalLM", "n_layer", gptj::parse),
     family("opt", "OPTForCausalLM", "num_hidden_layers", opt::parse),
+    family("bert", "BertForSequenceClassification", "num_hidden_layers", bert::bert),
+    family("roberta", "RobertaForSequenceClassification", "num_hidden_layers", bert::roberta),
+    family("deberta-v2", "DebertaV2ForSequenceClassification", "num_hidden_layers", deberta::parse),
 ];
 
 const fn family(
@@ -56,6 +62,7 @@ impl Design {
     pub(crate) fn stacks(&self) -> Vec<&StackConfig> {
         match self {
             Self::Decoder(decoder) => vec![&decoder.stack],
+            Self::Encoder(encoder) => vec![&encoder.stack],
         }
     }
 }

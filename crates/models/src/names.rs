@@ -1,16 +1,24 @@
 //! What the tensors of a family are called in its files.
 
-/// Module paths of a stack.
+/// Module paths of a stack; empty where the family has no such module.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Names {
     /// What all names begin with, where the whole model is saved; files of the bare stack lack it.
     pub(crate) base: &'static str,
     /// Table of tokens.
     pub(crate) tokens: &'static str,
+    /// Table of token types.
+    pub(crate) types: &'static str,
     /// Table of learned positions.
     pub(crate) positions: &'static str,
+    /// Table of relative positions and its norm.
+    pub(crate) relative: [&'static str; 2],
+    /// Norm of embeddings.
+    pub(crate) embedding_norm: &'static str,
     /// From and to the width of the embedding.
     pub(crate) projections: [&'static str; 2],
+    /// Convolution beside the first block, and its norm.
+    pub(crate) convolution: [&'static str; 2],
     /// What the number of a block follows.
     pub(crate) layers: &'static str,
     /// Norm after the last block.
@@ -26,6 +34,8 @@ pub(crate) struct BlockNames {
     pub(crate) qkv: QkvNames,
     /// Norms of the heads of queries and keys.
     pub(crate) head_norms: [&'static str; 2],
+    /// Projections of relative positions to keys and queries.
+    pub(crate) relative: [&'static str; 2],
     /// Output of attention.
     pub(crate) out: &'static str,
     /// Into the feed-forward part, the gate first where there is one.
@@ -45,4 +55,35 @@ pub(crate) enum QkvNames {
     Separate([&'static str; 3]),
     /// One layer whose outputs are those of query, key and value, one after the other.
     Fused(&'static str),
+}
+
+impl Names {
+    /// Nothing has a name.
+    pub(crate) const EMPTY: Self = Self {
+        base: "",
+        tokens: "",
+        types: "",
+        positions: "",
+        relative: ["", ""],
+        embedding_norm: "",
+        projections: ["", ""],
+        convolution: ["", ""],
+        layers: "",
+        norm: "",
+        block: BlockNames::EMPTY,
+    };
+}
+
+impl BlockNames {
+    /// Nothing has a name.
+    pub(crate) const EMPTY: Self = Self {
+        qkv: QkvNames::Fused(""),
+        head_norms: ["", ""],
+        relative: ["", ""],
+        out: "",
+        up: &[],
+        down: "",
+        attention_norms: &[],
+        mlp_norms: &[],
+    };
 }

@@ -4,6 +4,7 @@ use peft_core::{Parameter, Part};
 use tch::{Device, Kind, Tensor};
 
 use crate::config::StackConfig;
+use crate::relative::{Relative, RelativeConfig, RelativeTable};
 use crate::rotary::{Rotary, RotaryConfig, Rotation};
 use crate::weights::{Init, Weights};
 
@@ -17,6 +18,8 @@ pub enum PositionConfig {
         /// Rows before that of the first position.
         offset: i64,
     },
+    /// Attention knows the distance between two tokens (DeBERTa).
+    Relative(RelativeConfig),
 }
 
 /// [`PositionConfig`] with its tensors.
@@ -24,6 +27,7 @@ pub enum PositionConfig {
 pub(crate) enum Positions {
     Rotary(Rotary),
     Learned(Learned),
+    Relative(RelativeTable),
 }
 
 /// A table `[offset + context, H]`.
@@ -40,6 +44,8 @@ pub(crate) enum Located {
     Turned(Rotation),
     /// Rows of the table, `[1 or B, T]`.
     Rows(Tensor),
+    /// For every layer.
+    Distances(Relative),
 }
 
 impl Clone for Located {
@@ -47,6 +53,7 @@ impl Clone for Located {
         match self {
             Self::Turned(rotation) => Self::Turned(rotation.clone()),
             Self::Rows(rows) => Self::Rows(rows.shallow_clone()),
+            Self::Distances(relative) => Self::Distances(relative.clone()),
         }
     }
 }
@@ -61,6 +68,9 @@ impl Positions {
                 let table = Parameter::new(&name, &weights.tensor(&name, &shape, Init::Normal));
                 Self::Learned(Learned { table, offset })
             }
+            PositionConfig::Relative(relative) => {
+                Self::Relative(RelativeTable::new(config, relative, weights))
+            }
         }
     }
 
@@ -73,6 +83,7 @@ impl Positions {
                 let options = (Kind::Int64, learned.table.frozen().device());
                 Located::Rows(Tensor::arange_start(from, from + count, options).unsqueeze(0))
             }
+            Self::Relative(relative) => Located::Distances(relative.at(count)),
         }
     }
 
@@ -81,6 +92,7 @@ impl Positions {
         match self {
             Self::Rotary(rotary) => Located::Turned(rotary.at(positions)),
             Self::Learned(learned) => Located::Rows(positions + learned.offset),
+            Self::Relative(relative) => Located::Distances(relative.at(positions.size()[1])),
         }
     }
 
@@ -95,10 +107,11 @@ impl Positions {
         }
     }
 
-    pub(crate) fn parts(&mut self) -> Option<Part<'_>> {
+    pub(crate) fn parts(&mut self) -> Vec<Part<'_>> {
         match self {
-            Self::Rotary(_) => None,
-            Self::Learned(learned) => Some(Part::Parameter(&mut learned.table)),
+            Self::Rotary(_) => Vec::new(),
+            Self::Learned(learned) => vec![Part::Parameter(&mut learned.table)],
+            Self::Relative(relative) => relative.parts(),
         }
     }
 }

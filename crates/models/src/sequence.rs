@@ -3,7 +3,7 @@
 use peft_core::{Error, Result};
 use tch::{Device, Kind, Tensor};
 
-use crate::config::StackConfig;
+use crate::config::{Direction, StackConfig};
 use crate::positions::{Located, Positions};
 
 /// Which keys a query sees.
@@ -27,14 +27,42 @@ impl Clone for Visible {
     }
 }
 
+impl Visible {
+    /// With `scores [B, heads, T, keys]` added wherever a query looks; only where all tokens see all.
+    pub(crate) fn plus(&self, scores: Tensor) -> Self {
+        match self {
+            Self::All => Self::Masked(scores),
+            Self::Masked(mask) => Self::Masked(scores + mask),
+            Self::Causal => unreachable!("relative scores belong to encoders"),
+        }
+    }
+}
+
 /// Positions and visibility of the tokens `[B, T]` of one pass.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Sequence {
     pub(crate) located: Located,
     /// In layers that see everything before a token.
     pub(crate) visible: Visible,
     /// In layers with a window, where that hides something.
     pub(crate) in_window: Option<Visible>,
+    /// `[B, T]`, types of the tokens where the model tells them apart; 0 where `None`.
+    pub(crate) token_types: Option<Tensor>,
+    /// `[B, T]`, true where no token is; `None` if there is no padding that anybody could see.
+    pub(crate) absent: Option<Tensor>,
+}
+
+impl Clone for Sequence {
+    fn clone(&self) -> Self {
+        let handle = |t: &Option<Tensor>| t.as_ref().map(Tensor::shallow_clone);
+        Self {
+            located: self.located.clone(),
+            visible: self.visible.clone(),
+            in_window: self.in_window.clone(),
+            token_types: handle(&self.token_types),
+            absent: handle(&self.absent),
+        }
+    }
 }
 
 /// Where the padding of a batch is.
@@ -56,7 +84,7 @@ impl Padding {
 }
 
 impl Sequence {
-    /// Whole rows `[B, T]` of a decoder from their first token, with `mask [B, T]` (1 at tokens) where there is
+    /// Whole rows `[B, T]` from their first token, with `mask [B, T]` (1 at tokens) where there is
     /// padding.
     ///
     /// Positions count tokens, so a row computes the same wherever its padding is. A padded position sees itself, so
@@ -72,13 +100,20 @@ impl Sequence {
         options: (Kind, Device),
     ) -> Result<Self> {
         check(size, mask, config.context)?;
-        let mask = mask.filter(|mask| Padding::of(mask) == Padding::Before);
+        let mask = mask.filter(|mask: &&Tensor| match config.direction {
+            Direction::Causal => Padding::of(mask) == Padding::Before,
+            Direction::Both => Tensor::eq(mask, 0).any().int64_value(&[]) != 0,
+        });
         let located = match mask {
             None => positions.range(0, size[1]),
             Some(mask) => positions.at(&count_tokens(mask)),
         };
         let absent = mask.map(|mask| mask.eq(0));
-        Ok(Self::causal(located, 0, size[1], absent.as_ref(), config, options))
+        if config.direction == Direction::Causal {
+            return Ok(Self::causal(located, 0, size[1], absent.as_ref(), config, options));
+        }
+        let visible = keys(absent.as_ref(), options.0);
+        Ok(Self { located, visible, in_window: None, token_types: None, absent })
     }
 
     /// The queries `start..start + count` of a decoder, with all keys up to the last of them; `absent [B, keys]` is
@@ -94,7 +129,8 @@ impl Sequence {
         let keys = start + count;
         let window = config.window.as_ref().map(|window| window.size).filter(|&size| size < keys);
         let visible = |window| causal(start, count, absent, window, options);
-        Self { located, visible: visible(None), in_window: window.map(|size| visible(Some(size))) }
+        let in_window = window.map(|size| visible(Some(size)));
+        Self { located, visible: visible(None), in_window, token_types: None, absent: None }
     }
 
     /// For a layer with or without a window.
@@ -114,6 +150,14 @@ fn check(size: [i64; 2], mask: Option<&Tensor>, context: i64) -> Result<()> {
         return Err(Error::config("attention_mask", format!("{:?}", mask.size()), reason));
     }
     Ok(())
+}
+
+/// All queries see the same keys: those where there is a token.
+pub(crate) fn keys(absent: Option<&Tensor>, kind: Kind) -> Visible {
+    match absent {
+        None => Visible::All,
+        Some(absent) => Visible::Masked(hidden_where(&absent.unsqueeze(1).unsqueeze(1), kind)),
+    }
 }
 
 fn causal(

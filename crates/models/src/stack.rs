@@ -8,6 +8,8 @@ use tch::{Device, Kind, Tensor};
 use crate::block::Block;
 use crate::cache::KvCache;
 use crate::config::StackConfig;
+use crate::convolution::Convolution;
+use crate::embedding::Embedding;
 use crate::norm::Norm;
 use crate::positions::Positions;
 use crate::recompute::Recomputed;
@@ -31,39 +33,37 @@ pub enum Activations<'a> {
 /// Embedded tokens to hidden states.
 #[derive(Debug)]
 pub(crate) struct Stack {
-    pub(crate) positions: Positions,
-    /// From the width of the embedding to H.
-    project_in: Option<AdaptedLinear>,
+    embedding: Embedding,
     blocks: Vec<SharedBlock>,
+    convolution: Option<Convolution>,
     norm: Option<Norm>,
-    /// And back.
+    /// From H to the width of the embedding.
     project_out: Option<AdaptedLinear>,
 }
 
 impl Stack {
     pub(crate) fn new(config: &StackConfig, weights: &mut dyn Weights, kind: Kind, device: Device) -> Self {
-        let (hidden, embedding) = (config.hidden_size, config.embedding_size);
-        let positions = Positions::new(config, weights, kind, device);
+        let (hidden, width, names) = (config.hidden_size, config.embedding.size, config.names);
+        let embedding = Embedding::new(config, weights, kind, device);
         let blocks =
             (0..config.layers).map(|layer| SharedBlock::new(Block::new(layer, config, weights))).collect();
-        let norm = config.final_norm.then(|| Norm::new(config.names.norm, hidden, config.norm, weights));
-        let mut project = |name: &str, out_features, in_features| {
-            let shape = config.linear(out_features, in_features, false);
-            (hidden != embedding).then(|| weights.linear(name, shape))
-        };
-        let [name_in, name_out] = config.names.projections;
-        let (project_in, project_out) =
-            (project(name_in, hidden, embedding), project(name_out, embedding, hidden));
-        Self { positions, project_in, blocks, norm, project_out }
+        let norm = config.final_norm.then(|| Norm::new(names.norm, hidden, config.norm, weights));
+        let convolution = config.convolution.map(|own| Convolution::new(config, own, weights));
+        let project_out = (hidden != width)
+            .then(|| weights.linear(names.projections[1], config.linear(width, hidden, false)));
+        Self { embedding, blocks, convolution, norm, project_out }
     }
 
-    /// What the first block sees of `embedded [B, T, E]`.
-    fn begin(&self, embedded: &Tensor, sequence: &Sequence, mode: Mode) -> Tensor {
-        let x = match &self.project_in {
-            Some(projection) => projection.forward(embedded, mode),
-            None => embedded.shallow_clone(),
-        };
-        self.positions.add(x, &sequence.located)
+    pub(crate) fn positions(&self) -> &Positions {
+        &self.embedding.positions
+    }
+
+    /// The output `y` of block `layer`, with what the convolution makes of its input `x`.
+    fn beside(&self, layer: usize, x: &Tensor, y: Tensor, sequence: &Sequence) -> Tensor {
+        match &self.convolution {
+            Some(convolution) if layer == 0 => convolution.forward(x, &y, sequence),
+            _ => y,
+        }
     }
 
     /// What leaves the stack of the last block's output.
@@ -83,24 +83,26 @@ impl Stack {
         mode: Mode,
         activations: Activations<'_>,
     ) -> Result<Tensor> {
-        let mut x = self.begin(embedded, sequence, mode);
-        for block in &self.blocks {
-            x = match activations {
+        let mut x = self.embedding.forward(embedded, sequence, mode);
+        for (layer, block) in self.blocks.iter().enumerate() {
+            let y = match activations {
                 Activations::Keep => block.lock().forward(&x, sequence, None, mode),
                 Activations::Recompute { trainable } => {
                     Recomputed { block, sequence, mode }.forward(&x, trainable)?
                 }
             };
+            x = self.beside(layer, &x, y, sequence);
         }
         Ok(self.end(&x, mode))
     }
 
     /// What the first block sees, the output of every block but the last, and [`Self::forward`].
     pub(crate) fn states(&self, embedded: &Tensor, sequence: &Sequence, mode: Mode) -> Vec<Tensor> {
-        let mut states = vec![self.begin(embedded, sequence, mode)];
-        for block in &self.blocks {
-            let x = block.lock().forward(&states[states.len() - 1], sequence, None, mode);
-            states.push(x);
+        let mut states = vec![self.embedding.forward(embedded, sequence, mode)];
+        for (layer, block) in self.blocks.iter().enumerate() {
+            let x = &states[layer];
+            let y = block.lock().forward(x, sequence, None, mode);
+            states.push(self.beside(layer, x, y, sequence));
         }
         let last = states.pop().expect("the embedding at least");
         states.push(self.end(&last, mode));
@@ -109,7 +111,7 @@ impl Stack {
 
     /// The hidden state `[B, E]` of the last of the tokens `embedded [B, T, E]`, which follow those in `cache`.
     pub(crate) fn advance(&self, embedded: &Tensor, sequence: &Sequence, cache: &mut KvCache) -> Tensor {
-        let mut x = self.begin(embedded, sequence, Mode::Eval);
+        let mut x = self.embedding.forward(embedded, sequence, Mode::Eval);
         for (block, cache) in self.blocks.iter().zip(cache.layers()) {
             x = block.lock().forward(&x, sequence, Some(cache), Mode::Eval);
         }
@@ -120,16 +122,12 @@ impl Stack {
     /// # Panics
     /// If a graph of [`Activations::Recompute`] is alive, which would compute with another model then.
     pub(crate) fn parts(&mut self) -> Vec<Part<'_>> {
-        let Self { positions, project_in, blocks, norm, project_out } = self;
+        let Self { embedding, blocks, convolution, norm, project_out } = self;
         let blocks = blocks.iter_mut().flat_map(|block| block.exclusive().parts());
-        let projections = project_out.iter_mut().chain(project_in).map(Part::Linear);
-        positions
-            .parts()
-            .into_iter()
-            .chain(projections)
-            .chain(blocks)
-            .chain(norm.iter_mut().flat_map(Norm::parts))
-            .collect()
+        let rest = convolution.iter_mut().flat_map(Convolution::parts);
+        let norm = norm.iter_mut().flat_map(Norm::parts);
+        let out = project_out.iter_mut().map(Part::Linear);
+        embedding.parts().into_iter().chain(blocks).chain(rest).chain(norm).chain(out).collect()
     }
 }
 

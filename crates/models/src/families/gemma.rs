@@ -9,7 +9,7 @@ use super::{Design, read, refuse, window};
 use crate::activation::Activation;
 use crate::attention::AttentionConfig;
 use crate::block::Wiring;
-use crate::config::{DecoderConfig, OutputConfig, StackConfig};
+use crate::config::{DecoderConfig, Direction, EmbeddingConfig, OutputConfig, StackConfig};
 use crate::mlp::MlpConfig;
 use crate::names::{BlockNames, Names, QkvNames};
 use crate::norm::{NormConfig, NormKind};
@@ -18,19 +18,18 @@ use crate::positions::PositionConfig;
 const NAMES: Names = Names {
     base: "model.",
     tokens: "model.embed_tokens",
-    positions: "",
-    projections: ["", ""],
     layers: "model.layers",
     norm: "model.norm",
     block: BlockNames {
         qkv: QkvNames::Separate(["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"]),
-        head_norms: ["", ""],
         out: "self_attn.o_proj",
         up: &["mlp.gate_proj", "mlp.up_proj"],
         down: "mlp.down_proj",
         attention_norms: &["input_layernorm", "post_attention_layernorm"],
         mlp_norms: &["pre_feedforward_layernorm", "post_feedforward_layernorm"],
+        ..BlockNames::EMPTY
     },
+    ..Names::EMPTY
 };
 
 /// Defaults are those of transformers.
@@ -69,7 +68,6 @@ pub(super) fn parse(json: &Map<String, Value>) -> Result<Design> {
     let activation = gemma.hidden_activation.as_deref().unwrap_or("gelu_pytorch_tanh");
     let stack = StackConfig {
         vocab_size: gemma.vocab_size,
-        embedding_size: gemma.hidden_size,
         hidden_size: gemma.hidden_size,
         layers: gemma.num_hidden_layers,
         context: gemma.max_position_embeddings.unwrap_or(8192),
@@ -92,7 +90,12 @@ pub(super) fn parse(json: &Map<String, Value>) -> Result<Design> {
             activation: Activation::parse("hidden_activation", activation)?,
         },
         wiring: Wiring::Sandwich,
-        embedding_scale: (gemma.hidden_size as f64).sqrt(),
+        embedding: EmbeddingConfig {
+            scale: (gemma.hidden_size as f64).sqrt(),
+            ..EmbeddingConfig::plain(gemma.hidden_size)
+        },
+        direction: Direction::Causal,
+        convolution: None,
         final_norm: true,
         layout: Layout::OutIn,
         names: &NAMES,

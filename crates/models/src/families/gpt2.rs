@@ -8,7 +8,7 @@ use super::{Design, read, refuse};
 use crate::activation::Activation;
 use crate::attention::AttentionConfig;
 use crate::block::Wiring;
-use crate::config::{DecoderConfig, OutputConfig, StackConfig};
+use crate::config::{DecoderConfig, Direction, EmbeddingConfig, OutputConfig, StackConfig};
 use crate::mlp::MlpConfig;
 use crate::names::{BlockNames, Names, QkvNames};
 use crate::norm::{NormConfig, NormKind};
@@ -18,18 +18,18 @@ const NAMES: Names = Names {
     base: "transformer.",
     tokens: "transformer.wte",
     positions: "transformer.wpe",
-    projections: ["", ""],
     layers: "transformer.h",
     norm: "transformer.ln_f",
     block: BlockNames {
         qkv: QkvNames::Fused("attn.c_attn"),
-        head_norms: ["", ""],
         out: "attn.c_proj",
         up: &["mlp.c_fc"],
         down: "mlp.c_proj",
         attention_norms: &["ln_1"],
         mlp_norms: &["ln_2"],
+        ..BlockNames::EMPTY
     },
+    ..Names::EMPTY
 };
 
 #[derive(Deserialize)]
@@ -54,7 +54,6 @@ pub(super) fn parse(json: &Map<String, Value>) -> Result<Design> {
     let activation = gpt2.activation_function.as_deref().unwrap_or("gelu_new");
     let stack = StackConfig {
         vocab_size: gpt2.vocab_size,
-        embedding_size: gpt2.n_embd,
         hidden_size: gpt2.n_embd,
         layers: gpt2.n_layer,
         context: gpt2.n_positions,
@@ -77,7 +76,9 @@ pub(super) fn parse(json: &Map<String, Value>) -> Result<Design> {
             activation: Activation::parse("activation_function", activation)?,
         },
         wiring: Wiring::PreNorm,
-        embedding_scale: 1.0,
+        embedding: EmbeddingConfig::plain(gpt2.n_embd),
+        direction: Direction::Causal,
+        convolution: None,
         final_norm: true,
         layout: Layout::InOut,
         names: &NAMES,

@@ -8,7 +8,7 @@ use super::{Design, read};
 use crate::activation::Activation;
 use crate::attention::AttentionConfig;
 use crate::block::Wiring;
-use crate::config::{DecoderConfig, OutputConfig, StackConfig};
+use crate::config::{DecoderConfig, Direction, EmbeddingConfig, OutputConfig, StackConfig};
 use crate::mlp::MlpConfig;
 use crate::names::{BlockNames, Names, QkvNames};
 use crate::norm::{NormConfig, NormKind};
@@ -18,19 +18,18 @@ use crate::rotary::{Pairs, RotaryConfig, RotaryScaling};
 const NAMES: Names = Names {
     base: "transformer.",
     tokens: "transformer.wte",
-    positions: "",
-    projections: ["", ""],
     layers: "transformer.h",
     norm: "transformer.ln_f",
     block: BlockNames {
         qkv: QkvNames::Separate(["attn.q_proj", "attn.k_proj", "attn.v_proj"]),
-        head_norms: ["", ""],
         out: "attn.out_proj",
         up: &["mlp.fc_in"],
         down: "mlp.fc_out",
         attention_norms: &["ln_1"],
         mlp_norms: &[],
+        ..BlockNames::EMPTY
     },
+    ..Names::EMPTY
 };
 
 #[derive(Deserialize)]
@@ -56,7 +55,6 @@ pub(super) fn parse(json: &Map<String, Value>) -> Result<Design> {
     let dim = if json.contains_key("rotary_dim") { gptj.rotary_dim.unwrap_or(head_dim) } else { 64 };
     let stack = StackConfig {
         vocab_size: gptj.vocab_size,
-        embedding_size: gptj.n_embd,
         hidden_size: gptj.n_embd,
         layers: gptj.n_layer,
         context: gptj.n_positions,
@@ -84,7 +82,9 @@ pub(super) fn parse(json: &Map<String, Value>) -> Result<Design> {
             activation: Activation::parse("activation_function", activation)?,
         },
         wiring: Wiring::Parallel,
-        embedding_scale: 1.0,
+        embedding: EmbeddingConfig::plain(gptj.n_embd),
+        direction: Direction::Causal,
+        convolution: None,
         final_norm: true,
         layout: Layout::OutIn,
         names: &NAMES,

@@ -8,7 +8,7 @@ use super::{Design, read, window};
 use crate::activation::Activation;
 use crate::attention::AttentionConfig;
 use crate::block::Wiring;
-use crate::config::{DecoderConfig, OutputConfig, StackConfig, Window};
+use crate::config::{DecoderConfig, Direction, EmbeddingConfig, OutputConfig, StackConfig, Window};
 use crate::mlp::MlpConfig;
 use crate::names::{BlockNames, Names, QkvNames};
 use crate::norm::{NormConfig, NormKind};
@@ -18,8 +18,6 @@ use crate::rotary::{Pairs, RotaryConfig, RotaryScaling};
 const NAMES: Names = Names {
     base: "model.",
     tokens: "model.embed_tokens",
-    positions: "",
-    projections: ["", ""],
     layers: "model.layers",
     norm: "model.norm",
     block: BlockNames {
@@ -30,7 +28,9 @@ const NAMES: Names = Names {
         down: "mlp.down_proj",
         attention_norms: &["input_layernorm"],
         mlp_norms: &["post_attention_layernorm"],
+        ..BlockNames::EMPTY
     },
+    ..Names::EMPTY
 };
 
 #[derive(Deserialize)]
@@ -143,7 +143,6 @@ impl Llama {
         let out_bias = self.attention_bias.unwrap_or(false);
         let stack = StackConfig {
             vocab_size: self.vocab_size,
-            embedding_size: self.hidden_size,
             hidden_size: self.hidden_size,
             layers: self.num_hidden_layers,
             context: self.max_position_embeddings.unwrap_or(traits.context),
@@ -166,7 +165,9 @@ impl Llama {
                 activation: Activation::parse("hidden_act", self.hidden_act.as_deref().unwrap_or("silu"))?,
             },
             wiring: Wiring::PreNorm,
-            embedding_scale: 1.0,
+            embedding: EmbeddingConfig::plain(self.hidden_size),
+            direction: Direction::Causal,
+            convolution: None,
             final_norm: true,
             layout: Layout::OutIn,
             names: &NAMES,

@@ -8,7 +8,7 @@ use super::{Design, read, refuse};
 use crate::activation::Activation;
 use crate::attention::AttentionConfig;
 use crate::block::Wiring;
-use crate::config::{DecoderConfig, OutputConfig, StackConfig};
+use crate::config::{DecoderConfig, Direction, EmbeddingConfig, OutputConfig, StackConfig};
 use crate::mlp::MlpConfig;
 use crate::names::{BlockNames, Names, QkvNames};
 use crate::norm::{NormConfig, NormKind};
@@ -23,13 +23,14 @@ const NAMES: Names = Names {
     norm: "model.decoder.final_layer_norm",
     block: BlockNames {
         qkv: QkvNames::Separate(["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"]),
-        head_norms: ["", ""],
         out: "self_attn.out_proj",
         up: &["fc1"],
         down: "fc2",
         attention_norms: &["self_attn_layer_norm"],
         mlp_norms: &["final_layer_norm"],
+        ..BlockNames::EMPTY
     },
+    ..Names::EMPTY
 };
 
 #[derive(Deserialize)]
@@ -59,7 +60,6 @@ pub(super) fn parse(json: &Map<String, Value>) -> Result<Design> {
     let bias = opt.enable_bias.unwrap_or(true);
     let stack = StackConfig {
         vocab_size: opt.vocab_size,
-        embedding_size: opt.word_embed_proj_dim.unwrap_or(opt.hidden_size),
         hidden_size: opt.hidden_size,
         layers: opt.num_hidden_layers,
         context: opt.max_position_embeddings,
@@ -85,7 +85,9 @@ pub(super) fn parse(json: &Map<String, Value>) -> Result<Design> {
             )?,
         },
         wiring: if before { Wiring::PreNorm } else { Wiring::PostNorm },
-        embedding_scale: 1.0,
+        embedding: EmbeddingConfig::plain(opt.word_embed_proj_dim.unwrap_or(opt.hidden_size)),
+        direction: Direction::Causal,
+        convolution: None,
         final_norm: before && !opt.remove_final_layer_norm.unwrap_or(false),
         layout: Layout::OutIn,
         names: &NAMES,
