@@ -77,6 +77,10 @@ pub struct ModelArgs {
     /// Kind of number the base is held in: `f32` or `bf16` [default: what the task says].
     #[arg(long, value_name = "DTYPE")]
     pub dtype: Option<String>,
+    /// Store the frozen linear layers in 4 bits: `nf4` (QLoRA), or `nf4-double` with 8-bit scales [default: what the
+    /// task, or the adapter, says].
+    #[arg(long, value_name = "FORMAT")]
+    pub quantize: Option<String>,
     /// `auto`, `cpu`, `cuda` or `cuda:N`.
     #[arg(long, default_value = "auto")]
     pub device: String,
