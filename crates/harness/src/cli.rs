@@ -71,7 +71,7 @@ pub enum Listing {
 /// Where a model comes from and how it is held.
 #[derive(Clone, Debug, Default, Args)]
 pub struct ModelArgs {
-    /// `builtin:mini`, or a folder in Hugging Face layout [default: what the task says].
+    /// `builtin:mini`, a folder in Hugging Face layout, or `hf:OWNER/NAME[@REVISION]` [default: what the task says].
     #[arg(long, value_name = "MODEL")]
     pub model: Option<String>,
     /// Kind of number the base is held in: `f32` or `bf16` [default: what the task says].
