@@ -2,9 +2,12 @@
 
 use peft_core::peft_file::{self, AdapterFile};
 use peft_core::tensor_file::Metadata;
-use peft_core::{Adaptable, AsLoaded, Attachment, Layout, MethodInfo};
+use peft_core::{Adaptable, Attachment, Layout, MethodInfo};
 use serde_json::{Map, Value, json};
+use tasks::Quantization;
 
+use crate::config::parse_quantization;
+use crate::session::storage_of;
 use crate::{Error, Result};
 
 /// What made an adapter.
@@ -16,7 +19,12 @@ pub struct Provenance<'a> {
     pub settings: &'a toml::Table,
     /// Name or folder of the base model.
     pub base_model: &'a str,
+    /// How its frozen layers are stored.
+    pub quantize: Option<Quantization>,
 }
+
+/// Key in the metadata of adapter files: how the frozen layers were stored that it was trained over.
+const QUANTIZE: &str = "quantize";
 
 /// The file of an adapter: PEFT's where PEFT knows the method, otherwise the same layout with the method's own
 /// `peft_type` and settings.
@@ -37,10 +45,14 @@ pub fn adapter_file(
         None => own_config(provenance),
     };
     let settings = serde_json::to_string(provenance.settings).expect("settings print");
-    let metadata = Metadata::from([
+    let mut metadata = Metadata::from([
         (peft_file::METHOD.to_owned(), provenance.method.name.to_owned()),
         (peft_file::SETTINGS.to_owned(), settings),
     ]);
+    if let Some(quantize) = provenance.quantize {
+        let word = serde_json::to_value(quantize).expect("a word");
+        metadata.insert(QUANTIZE.to_owned(), word.as_str().unwrap_or_default().to_owned());
+    }
     let about = peft_file::Provenance {
         base_model: provenance.base_model.to_owned(),
         task_type: Some("CAUSAL_LM"),
@@ -90,7 +102,8 @@ pub fn method_of(file: &AdapterFile) -> Result<(&'static MethodInfo, toml::Table
     Err(Error::Unknown { what: "peft_type", name: peft_type.to_owned(), known })
 }
 
-/// Attaches the adapter of a file to `model` under `name`.
+/// Attaches the adapter of a file to `model` under `name`, over frozen layers stored as `quantize` says, or else as the
+/// file says that they were when it was trained.
 ///
 /// # Errors
 /// For a file that does not fit: unknown method, targets that match nothing, tensors missing, surplus or misshapen,
@@ -99,13 +112,17 @@ pub fn attach(
     model: &mut dyn Adaptable,
     name: &str,
     file: &AdapterFile,
+    quantize: Option<Quantization>,
 ) -> Result<(Attachment, &'static MethodInfo, toml::Table)> {
     let (info, settings) = method_of(file)?;
     if !file.metadata.contains_key(peft_file::METHOD) {
         file.check_known()?;
     }
     let method = (info.build)(settings.clone())?;
-    let attachment = Attachment::load(model, name, method, &file.targets()?, &AsLoaded, file)?;
+    let stated = file.metadata.get(QUANTIZE).map_or(Ok(None), |word| parse_quantization(word))?;
+    let storage = storage_of(quantize.or(stated));
+    let attachment = Attachment::load(model, name, method, &file.targets()?, storage, file)?;
+    model.store(storage);
     if let Err(error) = file.check_base(&attachment) {
         attachment.detach(model);
         return Err(error.into());

@@ -71,12 +71,16 @@ pub enum Listing {
 /// Where a model comes from and how it is held.
 #[derive(Clone, Debug, Default, Args)]
 pub struct ModelArgs {
-    /// `builtin:mini`, or a folder in Hugging Face layout [default: what the task says].
+    /// `builtin:mini`, a folder in Hugging Face layout, or `hf:OWNER/NAME[@REVISION]` [default: what the task says].
     #[arg(long, value_name = "MODEL")]
     pub model: Option<String>,
     /// Kind of number the base is held in: `f32` or `bf16` [default: what the task says].
     #[arg(long, value_name = "DTYPE")]
     pub dtype: Option<String>,
+    /// Store the frozen linear layers in 4 bits: `nf4` (QLoRA), or `nf4-double` with 8-bit scales [default: what the
+    /// task, or the adapter, says].
+    #[arg(long, value_name = "FORMAT")]
+    pub quantize: Option<String>,
     /// `auto`, `cpu`, `cuda` or `cuda:N`.
     #[arg(long, default_value = "auto")]
     pub device: String,

@@ -5,6 +5,7 @@ mod check;
 mod forward;
 mod generate;
 mod optim;
+mod quant;
 mod schedule;
 mod train;
 
@@ -71,6 +72,7 @@ pub fn run(folder: &Path, save_adapter: Option<&Path>) -> Verdict {
         "forward" => forward::run(&case, &mut checks),
         "generate" => generate::run(&case, &mut checks),
         "optim" => optim::run(&case, &mut checks),
+        "quant" => quant::run(&case, &mut checks),
         "schedule" => schedule::run(&case, &mut checks),
         kind => Err(Error::Usage(format!("cases of kind `{kind}` cannot be run yet"))),
     };

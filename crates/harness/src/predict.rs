@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use models::{Decoder, ModelConfig};
-use peft_core::{AsLoaded, Attachment, Method, Seeds, StateDict, device};
+use peft_core::{Attachment, Method, Seeds, StateDict, device};
 use tasks::Encoded;
 use tch::Device;
 
@@ -12,7 +12,7 @@ use crate::causal_lm::CausalLm;
 use crate::config::{Experiment, RunOptions};
 use crate::feed::TaskFeed;
 use crate::memory::{PeakMemory, anonymous_bytes};
-use crate::session::kind_of;
+use crate::session::{kind_of, storage_of};
 use crate::train::{Flow, Observer, Settings, StepReport, train};
 use crate::{Error, Result};
 
@@ -117,8 +117,8 @@ impl Basis<'_> {
             warmup: optimizer.warmup(training),
             seeds: Seeds::new(0),
         };
-        let targets = experiment.targets();
-        let mut attachment = Attachment::new(learner, "plan", method, &targets, &AsLoaded, &Seeds::new(0))?;
+        let (targets, storage) = (experiment.targets(), storage_of(training.quantize));
+        let mut attachment = Attachment::new(learner, "plan", method, &targets, storage, &Seeds::new(0))?;
         let trained = train(learner, &mut attachment, &mut feed, &settings, watch);
         let adapter = attachment.store().adapter_tensors().into_iter().map(|(n, t)| (n, t.copy())).collect();
         attachment.detach(learner);

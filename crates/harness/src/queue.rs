@@ -151,6 +151,10 @@ impl<'a> Queue<'a> {
 
     fn context<'b>(&'b mut self, experiment: &Experiment, adapter_folder: &'b Path) -> Result<Context<'b>> {
         let session_key = session_key(&experiment.task);
+        if experiment.task.training.quantize.is_some() {
+            // What was stored cannot be had back, and methods start from the weights as they were loaded.
+            self.sessions.remove(&session_key);
+        }
         if !self.sessions.contains_key(&session_key) {
             let device = device::parse(&self.args.model.device)?;
             let training = &experiment.task.training;
@@ -192,7 +196,7 @@ pub fn prepare(config: &TaskConfig, session: &Session, data: Option<&Path>) -> R
 }
 
 fn session_key(task: &TaskConfig) -> String {
-    format!("{} {:?}", task.training.model, task.training.dtype)
+    format!("{} {:?} {:?}", task.training.model, task.training.dtype, task.training.quantize)
 }
 
 /// `runs/20251121-101500-lori`.

@@ -5,9 +5,7 @@ use std::time::Instant;
 
 use compare::{Evidence, Point, Run, RunRecord, Status};
 use jiff::Timestamp;
-use peft_core::{
-    Adaptable, AsLoaded, Attachment, Continuation, Method, Phase, Seeds, StateDict, device, tensor_file,
-};
+use peft_core::{Adaptable, Attachment, Continuation, Method, Phase, Seeds, StateDict, device, tensor_file};
 use tasks::{Encoded, Select, Split, Task};
 use tch::Tensor;
 
@@ -18,7 +16,7 @@ use crate::evaluate::{self, Examiner, Scored, merge_and_check};
 use crate::feed::TaskFeed;
 use crate::memory::PeakMemory;
 use crate::progress::{Display, Progress};
-use crate::session::Session;
+use crate::session::{Session, storage_of};
 use crate::train::{Flow, Observer, Settings, StepReport, Trained, train};
 use crate::{Result, interrupt, record};
 
@@ -80,7 +78,9 @@ pub fn run(
     context.memory.reset();
     let learner = &mut context.session.learner;
     let own = streams.child(experiment.method.info.name);
-    let mut attachment = Attachment::new(learner, "default", method, &targets, &AsLoaded, &own)?;
+    let storage = storage_of(experiment.task.training.quantize);
+    let mut attachment = Attachment::new(learner, "default", method, &targets, storage, &own)?;
+    learner.store(storage);
     let result = run_attached(context, experiment, &mut attachment, &streams, seed, needed);
     context.session.learner.unmerge();
     attachment.detach(&mut context.session.learner);
@@ -129,6 +129,7 @@ pub fn run_base(context: &mut Context<'_>, experiment: &Experiment, seed: u64) -
     let started = Instant::now();
     let mut record = RunRecord::new(Timestamp::now(), compare::BASE, &experiment.task.name, seed);
     record::describe_base(&mut record, experiment, context);
+    context.session.learner.store(storage_of(experiment.task.training.quantize));
     let label = format!("{} · base · score", experiment.task.name);
     let streams = seeds(seed, &experiment.task.name);
     let scored = examiner(context, &streams).score(&context.session.learner, Split::Test, &label)?;
@@ -305,6 +306,7 @@ fn save_adapter(context: &mut Context<'_>, experiment: &Experiment, attachment: 
         method: experiment.method.info,
         settings: &experiment.method.settings,
         base_model: &context.session.name,
+        quantize: experiment.task.training.quantize,
     };
     let file = adapter_file(&mut context.session.learner, attachment, &provenance)?;
     file.write(folder)?;

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use models::{Builtin, Decoder, ModelFiles, ModelSource, SpecialTokens, Tokenizer};
-use peft_core::Adaptable;
-use tasks::{Dtype, TextTokenizer};
+use peft_core::{Adaptable, AsLoaded, Nf4, Storage};
+use tasks::{Dtype, Quantization, TextTokenizer};
 use tch::{Device, Kind};
 
 use crate::causal_lm::CausalLm;
@@ -81,6 +81,15 @@ pub fn kind_of(dtype: Dtype) -> Kind {
     match dtype {
         Dtype::F32 => Kind::Float,
         Dtype::Bf16 => Kind::BFloat16,
+    }
+}
+
+/// How frozen layers are stored that a task wants quantized so.
+pub fn storage_of(quantize: Option<Quantization>) -> &'static dyn Storage {
+    match quantize {
+        None => &AsLoaded,
+        Some(Quantization::Nf4) => &Nf4::PLAIN,
+        Some(Quantization::Nf4Double) => &Nf4::DOUBLE,
     }
 }
 

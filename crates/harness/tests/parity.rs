@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use common::{run, text};
 
-const CASES: [&str; 47] = [
+const CASES: [&str; 50] = [
     "model-llama",
     "model-llama3-tied",
     "generate-llama",
@@ -50,6 +50,9 @@ const CASES: [&str; 47] = [
     "rosa-mean",
     "rosa-warm",
     "spa",
+    "nf4",
+    "qpissa",
+    "qlora-nf4-warm",
     "optim-adamw",
     "optim-clip",
     "optim-loraplus-groups",
@@ -74,7 +77,7 @@ fn golden_cases_pass() {
     args.extend(cases.iter().map(String::as_str));
     let output = run(&args);
     assert!(output.status.success(), "{}", text(&output));
-    assert!(text(&output).contains("47 of 47 cases pass"), "{}", text(&output));
+    assert!(text(&output).contains("50 of 50 cases pass"), "{}", text(&output));
 }
 
 #[test]

@@ -42,7 +42,7 @@ fn logits(session: &mut Session, ids: &Tensor) -> Tensor {
 /// The logits with the adapter of `folder`, unmerged.
 fn adapted(session: &mut Session, folder: &Path, ids: &Tensor) -> Tensor {
     let file = AdapterFile::read(folder).unwrap();
-    let (attachment, ..) = attach(&mut session.learner, "default", &file).unwrap();
+    let (attachment, ..) = attach(&mut session.learner, "default", &file, None).unwrap();
     session.learner.activate(&attachment.active());
     let logits = logits(session, ids);
     session.learner.activate(&Active::None);

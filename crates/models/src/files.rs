@@ -9,6 +9,8 @@ use peft_core::tensor_file::TensorFile;
 use peft_core::{Error, Result};
 use serde_json::{Map, Value};
 
+use crate::hub::HubModel;
+
 /// A model that is part of the program.
 #[derive(Clone, Debug)]
 pub struct Builtin {
@@ -26,6 +28,8 @@ pub enum ModelSource {
     Builtin(String),
     /// A folder.
     Folder(PathBuf),
+    /// `hf:REPO[@REVISION]`.
+    Hub(HubModel),
 }
 
 impl FromStr for ModelSource {
@@ -34,12 +38,7 @@ impl FromStr for ModelSource {
     fn from_str(text: &str) -> Result<Self> {
         match text.split_once(':') {
             Some(("builtin", name)) => Ok(Self::Builtin(name.to_owned())),
-            Some(("hf", _)) => Err(Error::Unsupported {
-                what: format!("`{text}`"),
-                reason:
-                    "models are not downloaded; give a folder that holds config.json and model.safetensors"
-                        .to_owned(),
-            }),
+            Some(("hf", model)) => Ok(Self::Hub(HubModel::parse(model)?)),
             _ => Ok(Self::Folder(PathBuf::from(text))),
         }
     }
@@ -50,6 +49,7 @@ impl fmt::Display for ModelSource {
         match self {
             Self::Builtin(name) => write!(f, "builtin:{name}"),
             Self::Folder(path) => write!(f, "{}", path.display()),
+            Self::Hub(model) => write!(f, "hf:{}@{}", model.repo, model.revision),
         }
     }
 }
@@ -58,7 +58,7 @@ impl ModelSource {
     /// Where its files are; `builtins` lists what the program carries.
     ///
     /// # Errors
-    /// If there is no such built-in model or folder.
+    /// If there is no such built-in model or folder, or a model of the hub cannot be fetched.
     pub fn files(&self, builtins: &[Builtin]) -> Result<ModelFiles> {
         match self {
             Self::Builtin(name) => {
@@ -73,6 +73,7 @@ impl ModelSource {
                 std::fs::read_dir(path).map_err(|source| Error::io(path, source))?;
                 Ok(ModelFiles::Folder(path.clone()))
             }
+            Self::Hub(model) => Ok(ModelFiles::Folder(model.folder()?)),
         }
     }
 }

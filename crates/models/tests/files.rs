@@ -171,7 +171,8 @@ fn sources() {
     assert_eq!(a, b);
     let error = "builtin:tyni".parse::<ModelSource>().unwrap().files(&builtin).unwrap_err();
     assert_eq!(error.hint().unwrap(), "did you mean `tiny`?");
-    assert!("hf:meta/llama".parse::<ModelSource>().is_err());
+    assert_eq!("hf:meta/llama".parse::<ModelSource>().unwrap().to_string(), "hf:meta/llama@main");
+    assert!("hf:meta/llama/3".parse::<ModelSource>().is_err());
     assert!("/no/such/folder".parse::<ModelSource>().unwrap().files(&[]).is_err());
 }
 

@@ -1,4 +1,4 @@
-use crate::{AdaptedLinear, Parameter};
+use crate::{AdaptedLinear, Parameter, Storage};
 
 /// Which adapter of a model is in force.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,6 +41,19 @@ pub trait Adaptable {
             match part {
                 Part::Linear(linear) => linear.activate(active),
                 Part::Parameter(parameter) => parameter.activate(active),
+            }
+        }
+    }
+
+    /// Stores the weights of the layers as `storage` says, all but the output head and those that are stored in
+    /// another form already.
+    fn store(&mut self, storage: &dyn Storage) {
+        if !storage.is_lossy() {
+            return;
+        }
+        for linear in self.linears() {
+            if !linear.is_head() && linear.frozen().as_dense().is_some() {
+                linear.store(storage);
             }
         }
     }

@@ -92,7 +92,7 @@ impl Attachment {
         file: Option<FileTensors<'_>>,
     ) -> Result<()> {
         let device = device_of(model);
-        self.tune_whole(model, device)?;
+        self.tune_whole(model, storage, device)?;
         self.replaced = self.store.count_saved();
         self.sites = targets.sites(model, |linear| linear.adapter(&self.name).is_none())?;
         let given = file.map(|file| self.import(model, file)).transpose()?;
@@ -123,7 +123,7 @@ impl Attachment {
             let attached = tch::no_grad(|| self.method.attach(place, &mut params))?;
             let replaced = attached.frozen.is_some();
             linear.carry(&self.name, attached, storage)?;
-            if storage.is_lossy() && !replaced {
+            if storage.is_lossy() && !replaced && linear.frozen().as_dense().is_some() {
                 linear.store(storage);
             }
         }
@@ -132,13 +132,20 @@ impl Attachment {
     }
 
     /// Parameters that the method trains as a whole.
-    fn tune_whole(&mut self, model: &mut dyn Adaptable, device: Device) -> Result<()> {
+    fn tune_whole(&mut self, model: &mut dyn Adaptable, storage: &dyn Storage, device: Device) -> Result<()> {
         for part in model.parts() {
             match part {
                 Part::Parameter(parameter) => self.tune_parameter(parameter, device)?,
                 Part::Linear(linear) => {
                     let weight_name = format!("{}.weight", linear.name());
                     if let Some(role) = self.method.trains_base(&weight_name) {
+                        if storage.is_lossy() || linear.frozen().as_dense().is_none() {
+                            return Err(crate::Error::Unsupported {
+                                what: format!("training `{weight_name}` itself on a quantized base"),
+                                reason: "its steps are far smaller than the distance of two stored values"
+                                    .to_owned(),
+                            });
+                        }
                         let mut params =
                             Params::new(&mut self.store, Some(linear.name()), &self.seeds, device);
                         let weight = params.trainable("weight", role, &linear.frozen().dense())?.tensor();

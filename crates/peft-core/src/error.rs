@@ -92,6 +92,16 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// Something that could not be had from elsewhere.
+    #[error("`{what}` could not be fetched: {reason}")]
+    Fetch {
+        /// What was asked for.
+        what: String,
+        /// What went wrong.
+        reason: String,
+        /// What the user might do about it.
+        hint: String,
+    },
     /// A TOML text that does not parse; the message holds line and column.
     #[error("{origin}: {source}")]
     Toml {
@@ -138,6 +148,7 @@ impl Error {
             Self::Unknown { name, known, .. } => Some(near::suggestion(name, known)),
             Self::Unmatched { pattern, known, .. } => Some(near::suggestion(pattern, known)),
             Self::StateDict { missing, unexpected, .. } => state_dict_hint(missing, unexpected),
+            Self::Fetch { hint, .. } => Some(hint.clone()),
             Self::WrongBase { .. } => {
                 Some("give the model the adapter was trained on, or train the adapter again".to_owned())
             }

@@ -27,6 +27,7 @@ pub mod init;
 pub mod linalg;
 pub mod low_rank;
 pub mod near;
+pub mod nf4;
 pub mod packed;
 pub mod peft_file;
 pub mod residual;
@@ -43,6 +44,7 @@ pub use method::{
     Attached, Capabilities, FileTensors, Method, MethodInfo, ModelShape, Need, Paper, PeftFormat,
     PhaseContext, Place, Step, parse_settings, resolve_settings,
 };
+pub use nf4::Nf4;
 pub use optimizer::{AdamW, AdamWConfig, Clip, StepReport};
 pub use parameter::Parameter;
 pub use params::{Entry, Kept, Param, ParamId, ParamStore, Params, Purpose, Saved};

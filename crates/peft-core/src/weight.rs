@@ -27,6 +27,11 @@ pub trait FrozenWeight: Debug + Send {
 
     /// Another handle to the same storage.
     fn share(&self) -> Box<dyn FrozenWeight>;
+
+    /// As checkpoints hold it: tensors by what follows the weight's name, which itself is `""`.
+    fn stored(&self) -> Vec<(&'static str, Tensor)> {
+        vec![("", self.dense())]
+    }
 }
 
 /// A weight stored as it is, f32, f64 or bf16. May be a transposed view (GPT-2's `Conv1D`).

@@ -13,8 +13,8 @@ pub use decoding::{Decoding, Strategy};
 pub use prompt::{Bos, Eos, Loss, Prompt};
 pub use scoring::{Engine, Equality, MetricRef, NumberRule, Occurrence, Scoring};
 pub use training::{
-    Amount, Clip, ClipScope, Dtype, LastBatch, Order, Reduction, Schedule, Select, Targets, Training,
-    Truncation,
+    Amount, Clip, ClipScope, Dtype, LastBatch, Order, Quantization, Reduction, Schedule, Select, Targets,
+    Training, Truncation,
 };
 
 use crate::error::suggest;

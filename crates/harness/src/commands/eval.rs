@@ -13,11 +13,11 @@ use tch::Tensor;
 use super::run::table;
 use super::{print, use_threads};
 use crate::cli::EvalArgs;
-use crate::config::{parse_dtype, read_task};
+use crate::config::{parse_dtype, parse_quantization, read_task};
 use crate::evaluate::Examiner;
 use crate::progress::Display;
 use crate::queue::check_writable;
-use crate::session::Session;
+use crate::session::{Session, storage_of};
 use crate::{Error, Result, adapter, record};
 
 pub(super) fn execute(args: &EvalArgs) -> Result<()> {
@@ -32,16 +32,20 @@ pub(super) fn execute(args: &EvalArgs) -> Result<()> {
     let named = args.model.model.clone().or_else(|| configs.first().map(|c| c.training.model.clone()));
     let name = named.ok_or_else(|| Error::Usage("--text needs `--model`".to_owned()))?;
     let dtype = args.model.dtype.as_deref().map_or(Ok(Dtype::F32), parse_dtype)?;
+    let quantize = args.model.quantize.as_deref().map_or(Ok(None), parse_quantization)?;
     let mut session = Session::load(&name, dtype, device::parse(&args.model.device)?, false)?;
     let method = match &args.adapter {
         Some(folder) => {
             let file = AdapterFile::read(folder)?;
-            let (attachment, info, _) = adapter::attach(&mut session.learner, "default", &file)?;
+            let (attachment, info, _) = adapter::attach(&mut session.learner, "default", &file, quantize)?;
             session.learner.activate(&attachment.active());
             session.learner.merge();
             Some((attachment, info))
         }
-        None => None,
+        None => {
+            session.learner.store(storage_of(quantize));
+            None
+        }
     };
     if let Some(text) = &args.text {
         print(&bits_per_character(&session, text, args.limit)?);

@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 
 use peft_core::{MethodInfo, Modules, Targets};
 use serde_json::{Value, json};
-use tasks::{Dtype, TaskConfig};
+use tasks::{Dtype, Quantization, TaskConfig};
 
 use super::{Assignment, MethodConfig, Overlay, Suite, method_file, suite_file};
 use crate::cli::RunArgs;
@@ -109,6 +109,9 @@ impl Layers {
         if let Some(dtype) = &args.model.dtype {
             training.dtype = parse_dtype(dtype)?;
         }
+        if let Some(format) = &args.model.quantize {
+            training.quantize = parse_quantization(format)?;
+        }
         Ok(task)
     }
 
@@ -206,6 +209,22 @@ pub fn read_task(name: &str) -> Result<TaskConfig> {
         return Ok(TaskConfig::parse(&text, name)?);
     }
     Ok(tasks::provided(name)?)
+}
+
+/// `nf4`, `nf4-double` or `none`.
+///
+/// # Errors
+/// For another word.
+pub fn parse_quantization(text: &str) -> Result<Option<Quantization>> {
+    match text {
+        "none" => Ok(None),
+        "nf4" => Ok(Some(Quantization::Nf4)),
+        "nf4-double" => Ok(Some(Quantization::Nf4Double)),
+        _ => {
+            let reason = "expected `nf4`, `nf4-double` or `none`";
+            Err(peft_core::Error::config("quantize", text, reason).into())
+        }
+    }
 }
 
 /// `f32` or `bf16`.

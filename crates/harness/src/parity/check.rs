@@ -73,6 +73,11 @@ impl Checks {
         self.push(name, difference, scale, allowed, None);
     }
 
+    /// Notes a share that must not exceed `most`.
+    pub fn share(&mut self, name: &str, got: f64, most: f64) {
+        self.push(name, got, 1.0, Allowed { atol: most, rtol: 0.0 }, None);
+    }
+
     /// Compares numbers.
     pub fn number(&mut self, name: &str, got: f64, want: f64) {
         self.tensor(name, &Tensor::from(got), &Tensor::from(want));

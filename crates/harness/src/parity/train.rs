@@ -5,8 +5,8 @@ use std::path::Path;
 
 use peft_core::peft_file::AdapterFile;
 use peft_core::{
-    Active, Adaptable, AsLoaded, Attachment, FileTensors, Gradients, Layout, Mode, ParamStore, Phase, Seeds,
-    StateDict, Targets,
+    Active, Adaptable, AsLoaded, Attachment, FileTensors, Gradients, Layout, Mode, Nf4, ParamStore, Phase,
+    Seeds, StateDict, Storage, Targets,
 };
 use tch::{Kind, Tensor};
 
@@ -30,6 +30,14 @@ pub(super) fn run(case: &Case, checks: &mut Checks, save_adapter: Option<&Path>)
     setup.learner.activate(&setup.attachment.active());
     let initial = setup.logits(&batches);
     batches.compare(checks, &expected, "logits_init", &initial);
+    if case.fields.contains_key("base_quantization") {
+        for linear in setup.learner.linears() {
+            let name = format!("residual.{}.weight", linear.name());
+            if let Some(want) = expected.get(&name) {
+                checks.tensor(&name, &linear.frozen().dense(), want);
+            }
+        }
+    }
     if case.fields.get("init_is_identity") == Some(&serde_json::Value::Bool(true)) && !warm {
         checks.tensor("logits_init.equals_base", &initial, &base_logits);
     }
@@ -134,7 +142,7 @@ fn after_training(
             let decoder = session::load_decoder(&case.folder.join("model"), Kind::Float, tch::Device::Cpu)?;
             let mut learner = CausalLm::new(decoder, false);
             let file = AdapterFile::read(&case.folder.join(folder))?;
-            let (attachment, ..) = attach(&mut learner, "file", &file)?;
+            let (attachment, ..) = attach(&mut learner, "file", &file, None)?;
             learner.activate(&attachment.active());
             let name = format!("logits_final.{folder}");
             batches.compare_as(checks, expected, "logits_final", &name, &logits(&learner, batches));
@@ -171,7 +179,7 @@ impl Setup {
         let mut learner = CausalLm::new(decoder, false);
         let method = (info.build)(settings.clone())?;
         let mut attachment =
-            Attachment::new(&mut learner, "default", method, &targets, &AsLoaded, &Seeds::new(0))?;
+            Attachment::new(&mut learner, "default", method, &targets, &*storage(case)?, &Seeds::new(0))?;
         if case.has("adapter_init") {
             let file = AdapterFile::read(&case.folder.join("adapter_init"))?;
             let start = FileTensors { start: Some(&file.tensors), ..FileTensors::from(&file) };
@@ -190,9 +198,28 @@ impl Setup {
             method: methods::find(&case.method)?,
             settings: &self.settings,
             base_model: &case.folder.join("model").display().to_string(),
+            quantize: None,
         };
         adapter_file(&mut self.learner, &self.attachment, &provenance)
     }
+}
+
+/// How the case stores the weights that are adapted.
+fn storage(case: &Case) -> Result<Box<dyn Storage>> {
+    #[derive(serde::Deserialize)]
+    struct Stated {
+        r#type: String,
+        blocksize: i64,
+        double_quant: bool,
+    }
+    if !case.fields.contains_key("base_quantization") {
+        return Ok(Box::new(AsLoaded));
+    }
+    let Stated { r#type, blocksize, double_quant } = case.field("base_quantization")?;
+    if r#type != "nf4" {
+        return Err(Error::Usage(format!("base_quantization of type `{}` cannot be run", r#type)));
+    }
+    Ok(Box::new(Nf4 { block_size: blocksize, double_quantization: double_quant }))
 }
 
 /// Of batch 0, `[B, T, V]`.

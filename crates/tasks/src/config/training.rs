@@ -30,6 +30,9 @@ pub struct Training {
     pub last_batch: LastBatch,
     /// Numbers the base model is stored and run in.
     pub dtype: Dtype,
+    /// How the frozen linear layers are stored; as `dtype` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantize: Option<Quantization>,
     /// How token losses become the loss of a step.
     pub reduction: Reduction,
     /// Course of the learning rate after the warm-up.
@@ -102,6 +105,16 @@ pub enum Dtype {
     F32,
     /// 16-bit brain float.
     Bf16,
+}
+
+/// A coarser form of the frozen linear layers; what is computed with them is in `dtype`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Quantization {
+    /// 4 bits in blocks of 64 with an f32 scale (QLoRA): 4.5 bits a value.
+    Nf4,
+    /// The scales in 8 bits as well: 4.13 bits a value.
+    Nf4Double,
 }
 
 /// How token losses become the loss of a step.
