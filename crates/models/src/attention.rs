@@ -7,11 +7,11 @@ use tch::{Kind, Tensor};
 use crate::cache::LayerCache;
 use crate::causal::CausalAttention;
 use crate::config::StackConfig;
-use crate::names::QkvNames;
+use crate::names::{AttentionNames, QkvNames};
 use crate::norm::Norm;
 use crate::positions::{Located, PositionConfig};
 use crate::relative::Disentangled;
-use crate::sequence::{Sequence, Visible};
+use crate::sequence::{Memory, Sequence, Visible};
 use crate::shared_input::SharedInput;
 use crate::weights::Weights;
 
@@ -57,12 +57,29 @@ enum Qkv {
 }
 
 impl Attention {
-    /// That of block `layer`, called `name`.
+    /// Self-attention of block `layer`, called `name`.
     pub(crate) fn new(name: &str, layer: usize, config: &StackConfig, weights: &mut dyn Weights) -> Self {
+        let windowed = config.window.as_ref().is_some_and(|window| window.layers[layer]);
+        let relative = match &config.positions {
+            PositionConfig::Relative(relative) => {
+                Some(Disentangled::new(name, config, relative.shared, weights))
+            }
+            _ => None,
+        };
+        let plain = Self::plain(name, &config.names.block.attention, config, weights);
+        Self { relative, windowed, ..plain }
+    }
+
+    /// Attention that knows neither windows nor relative positions.
+    pub(crate) fn plain(
+        name: &str,
+        names: &AttentionNames,
+        config: &StackConfig,
+        weights: &mut dyn Weights,
+    ) -> Self {
         let own = &config.attention;
         let (hidden, query, key) =
             (config.hidden_size, own.heads * own.head_dim, own.kv_heads * own.head_dim);
-        let names = &config.names.block;
         let mut linear = |leaf: &str, out_features, in_features, bias| {
             weights.linear(&format!("{name}.{leaf}"), config.linear(out_features, in_features, bias))
         };
@@ -79,20 +96,14 @@ impl Attention {
             let leaves = names.head_norms;
             leaves.map(|leaf| Norm::new(&format!("{name}.{leaf}"), own.head_dim, config.norm, weights))
         });
-        let relative = match &config.positions {
-            PositionConfig::Relative(relative) => {
-                Some(Disentangled::new(name, config, relative.shared, weights))
-            }
-            _ => None,
-        };
         Self {
             qkv,
             head_norms,
             out,
             head_dim: own.head_dim,
-            relative,
+            relative: None,
             scores: Scores { scale: own.scale, soft_cap: own.soft_cap },
-            windowed: config.window.as_ref().is_some_and(|window| window.layers[layer]),
+            windowed: false,
         }
     }
 
@@ -132,8 +143,38 @@ impl Attention {
                 }
             }
         };
-        let size = x.size();
-        self.out.forward(&mixed.transpose(1, 2).reshape([size[0], size[1], -1]), mode)
+        self.leave(&mixed, mode)
+    }
+
+    /// `x [B, T, H]`, same shape out, from the tokens of `memory`; their keys and values stay in `cache`.
+    pub(crate) fn cross(
+        &self,
+        x: &Tensor,
+        memory: &Memory,
+        cache: Option<&mut Option<(Tensor, Tensor)>>,
+        mode: Mode,
+    ) -> Tensor {
+        let Qkv::Separate(SharedInput([query, key, value])) = &self.qkv else {
+            unreachable!("one layer for queries, keys and values reads one sequence")
+        };
+        let heads = |t: Tensor| self.split_heads(&t).transpose(1, 2);
+        let remember =
+            || (heads(key.forward(&memory.states, mode)), heads(value.forward(&memory.states, mode)));
+        let (k, v) = match cache {
+            None => remember(),
+            Some(cache) => {
+                let (k, v) = cache.get_or_insert_with(remember);
+                (k.shallow_clone(), v.shallow_clone())
+            }
+        };
+        let q = heads(query.forward(x, mode));
+        self.leave(&self.scores.attend(&q, &k, &v, &memory.visible), mode)
+    }
+
+    /// The output projection of `mixed [B, heads, T, d]`.
+    fn leave(&self, mixed: &Tensor, mode: Mode) -> Tensor {
+        let size = mixed.size();
+        self.out.forward(&mixed.transpose(1, 2).reshape([size[0], size[2], -1]), mode)
     }
 
     /// Queries, keys and values, `[B, T, heads, d]` each.
@@ -147,8 +188,13 @@ impl Attention {
                 [q, k, v]
             }
         };
+        all.map(|t| self.split_heads(&t))
+    }
+
+    /// `[B, T, heads·d] -> [B, T, heads, d]`.
+    fn split_heads(&self, x: &Tensor) -> Tensor {
         let size = x.size();
-        all.map(|t| t.view([size[0], size[1], -1, self.head_dim]))
+        x.view([size[0], size[1], -1, self.head_dim])
     }
 
     pub(crate) fn parts(&mut self) -> Vec<Part<'_>> {

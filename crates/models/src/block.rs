@@ -30,6 +30,8 @@ pub(crate) struct Block {
     wiring: Wiring,
     attention: Attention,
     attention_norms: Vec<Norm>,
+    /// To another sequence, with its norm.
+    cross: Option<(Attention, [Norm; 1])>,
     mlp: Mlp,
     mlp_norms: Vec<Norm>,
 }
@@ -39,14 +41,18 @@ impl Block {
     pub(crate) fn new(layer: usize, config: &StackConfig, weights: &mut dyn Weights) -> Self {
         let name = format!("{}.{layer}", config.names.layers);
         let attention = Attention::new(&name, layer, config, weights);
-        let mlp = Mlp::new(&name, config, weights);
-        let mut norms = |leaves: &[&str]| {
-            let norm = |leaf| Norm::new(&format!("{name}.{leaf}"), config.hidden_size, config.norm, weights);
-            leaves.iter().map(norm).collect()
+        let norm = |leaf: &str, weights: &mut dyn Weights| {
+            Norm::new(&format!("{name}.{leaf}"), config.hidden_size, config.norm, weights)
         };
         let names = &config.names.block;
+        let cross = names
+            .cross
+            .as_ref()
+            .map(|(own, leaf)| (Attention::plain(&name, own, config, weights), [norm(leaf, weights)]));
+        let mlp = Mlp::new(&name, config, weights);
+        let mut norms = |leaves: &[&str]| leaves.iter().map(|leaf| norm(leaf, weights)).collect();
         let (attention_norms, mlp_norms) = (norms(names.attention_norms), norms(names.mlp_norms));
-        Self { wiring: config.wiring, attention, attention_norms, mlp, mlp_norms }
+        Self { wiring: config.wiring, attention, attention_norms, cross, mlp, mlp_norms }
     }
 
     /// `x [B, T, H]`, same shape out.
@@ -54,15 +60,20 @@ impl Block {
         &self,
         x: &Tensor,
         sequence: &Sequence,
-        cache: Option<&mut LayerCache>,
+        mut cache: Option<&mut LayerCache>,
         mode: Mode,
     ) -> Tensor {
-        let attention = |x: &Tensor| self.attention.forward(x, sequence, cache, mode);
+        let own = cache.as_deref_mut();
+        let attention = |x: &Tensor| self.attention.forward(x, sequence, own, mode);
         if self.wiring == Wiring::Parallel {
             let normed = self.attention_norms[0].forward(x);
             return x + attention(&normed) + self.mlp.forward(&normed, mode);
         }
-        let h = self.add(x, &self.attention_norms, attention);
+        let mut h = self.add(x, &self.attention_norms, attention);
+        if let (Some((cross, norm)), Some(memory)) = (&self.cross, &sequence.memory) {
+            let cache = cache.map(|cache| &mut cache.crossed);
+            h = self.add(&h, norm, |h| cross.cross(h, memory, cache, mode));
+        }
         self.add(&h, &self.mlp_norms, |h| self.mlp.forward(h, mode))
     }
 
@@ -77,9 +88,14 @@ impl Block {
     }
 
     pub(crate) fn parts(&mut self) -> Vec<Part<'_>> {
-        let Self { attention, attention_norms, mlp, mlp_norms, .. } = self;
-        let norms = attention_norms.iter_mut().chain(mlp_norms).flat_map(Norm::parts);
-        let halves = attention.parts().into_iter().chain(mlp.parts());
-        halves.chain(norms).collect()
+        let Self { attention, attention_norms, cross, mlp, mlp_norms, .. } = self;
+        let mut parts = attention.parts();
+        if let Some((cross, norm)) = cross {
+            parts.extend(cross.parts());
+            parts.extend(norm.iter_mut().flat_map(Norm::parts));
+        }
+        parts.extend(mlp.parts());
+        parts.extend(attention_norms.iter_mut().chain(mlp_norms).flat_map(Norm::parts));
+        parts
     }
 }

@@ -39,10 +39,6 @@ impl Body {
         Self { config: config.clone(), tokens, stack, kind, device }
     }
 
-    pub(crate) fn config(&self) -> &StackConfig {
-        &self.config
-    }
-
     pub(crate) fn kind(&self) -> Kind {
         self.kind
     }

@@ -13,6 +13,8 @@ pub(crate) struct LayerCache {
     keys: Tensor,   // [B, kv_heads, capacity, d]
     values: Tensor, // the same
     length: i64,
+    /// Keys and values of another sequence.
+    pub(crate) crossed: Option<(Tensor, Tensor)>,
 }
 
 impl LayerCache {
@@ -24,7 +26,7 @@ impl LayerCache {
         device: Device,
     ) -> Self {
         let empty = || Tensor::empty([rows, config.kv_heads, capacity, config.head_dim], (kind, device));
-        Self { keys: empty(), values: empty(), length: 0 }
+        Self { keys: empty(), values: empty(), length: 0, crossed: None }
     }
 
     /// Adds `k`, `v [B, kv_heads, T, d]` and returns all there are.
@@ -43,6 +45,10 @@ impl LayerCache {
     pub(crate) fn keep(&mut self, rows: &Tensor) {
         self.keys = self.keys.index_select(0, rows);
         self.values = self.values.index_select(0, rows);
+        if let Some((keys, values)) = &mut self.crossed {
+            *keys = keys.index_select(0, rows);
+            *values = values.index_select(0, rows);
+        }
     }
 }
 

@@ -110,6 +110,19 @@ pub struct EncoderConfig {
     pub head: HeadConfig,
 }
 
+/// An encoder and a decoder that attends to it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Seq2SeqConfig {
+    /// Reads the source.
+    pub encoder: StackConfig,
+    /// Writes the target.
+    pub decoder: StackConfig,
+    /// Whether the output head is the embedding.
+    pub tied: bool,
+    /// The token before the first of a target.
+    pub start_token: i64,
+}
+
 /// The output head of a language model.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct OutputConfig {
@@ -186,7 +199,7 @@ impl ModelConfig {
     pub fn decoder(&self) -> Result<&DecoderConfig> {
         match &self.design {
             Design::Decoder(decoder) => Ok(decoder),
-            Design::Encoder(_) => Err(self.unfit("a language model")),
+            Design::Encoder(_) | Design::Seq2Seq(_) => Err(self.unfit("a decoder-only language model")),
         }
     }
 
@@ -197,7 +210,18 @@ impl ModelConfig {
     pub fn encoder(&self) -> Result<&EncoderConfig> {
         match &self.design {
             Design::Encoder(encoder) => Ok(encoder),
-            Design::Decoder(_) => Err(self.unfit("an encoder")),
+            Design::Decoder(_) | Design::Seq2Seq(_) => Err(self.unfit("an encoder")),
+        }
+    }
+
+    /// The parts of an encoder-decoder.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] if it is another kind of model.
+    pub fn seq2seq(&self) -> Result<&Seq2SeqConfig> {
+        match &self.design {
+            Design::Seq2Seq(both) => Ok(both),
+            Design::Decoder(_) | Design::Encoder(_) => Err(self.unfit("an encoder-decoder")),
         }
     }
 
@@ -211,6 +235,7 @@ impl ModelConfig {
         match &self.design {
             Design::Decoder(_) => Ok(HeadConfig { reads: Reads::Last, out: "score" }),
             Design::Encoder(encoder) => Ok(encoder.head.clone()),
+            Design::Seq2Seq(_) => Err(self.unfit("a decoder or an encoder")),
         }
     }
 

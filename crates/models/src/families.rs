@@ -2,6 +2,7 @@
 //!
 //! Rates of dropout in these configs belong to pretraining and are never applied: what a run drops, its method says.
 
+mod bart;
 mod bert;
 mod deberta;
 mod gemma;
@@ -14,13 +15,14 @@ use peft_core::{Error, Result};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::config::{DecoderConfig, EncoderConfig, StackConfig, Window};
+use crate::config::{DecoderConfig, EncoderConfig, Seq2SeqConfig, StackConfig, Window};
 
 /// What kind of model a config describes.
 #[derive(Clone, Debug)]
 pub(crate) enum Design {
     Decoder(DecoderConfig),
     Encoder(EncoderConfig),
+    Seq2Seq(Seq2SeqConfig),
 }
 
 /// A mapping from `config.json` to parts.
@@ -35,7 +37,7 @@ pub(crate) struct Family {
 }
 
 /// All of them.
-pub(crate) static ALL: [Family; 11] = [
+pub(crate) static ALL: [Family; 12] = [
     family("llama", "LlamaForCausalLM", "num_hidden_layers", llama::llama),
     family("mistral", "MistralForCausalLM", "num_hidden_layers", llama::mistral),
     family("qwen2", "Qwen2ForCausalLM", "num_hidden_layers", llama::qwen2),
@@ -47,6 +49,7 @@ pub(crate) static ALL: [Family; 11] = [
     family("bert", "BertForSequenceClassification", "num_hidden_layers", bert::bert),
     family("roberta", "RobertaForSequenceClassification", "num_hidden_layers", bert::roberta),
     family("deberta-v2", "DebertaV2ForSequenceClassification", "num_hidden_layers", deberta::parse),
+    family("bart", "BartForConditionalGeneration", "decoder_layers", bart::parse),
 ];
 
 const fn family(
@@ -63,6 +66,7 @@ impl Design {
         match self {
             Self::Decoder(decoder) => vec![&decoder.stack],
             Self::Encoder(encoder) => vec![&encoder.stack],
+            Self::Seq2Seq(both) => vec![&both.encoder, &both.decoder],
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod activation;
 mod attention;
+mod beams;
 mod block;
 mod body;
 mod cache;
@@ -28,6 +29,7 @@ mod rotary;
 mod rows;
 mod sampling;
 mod save;
+mod seq2seq;
 mod sequence;
 mod shared_input;
 mod span;
@@ -37,10 +39,12 @@ mod weights;
 
 pub use activation::Activation;
 pub use attention::AttentionConfig;
+pub use beams::{BeamSearch, Hypothesis, Stop};
 pub use block::Wiring;
 pub use classifier::{Classifier, HeadSource, Rows};
 pub use config::{
-    DecoderConfig, Direction, EmbeddingConfig, EncoderConfig, ModelConfig, OutputConfig, StackConfig, Window,
+    DecoderConfig, Direction, EmbeddingConfig, EncoderConfig, ModelConfig, OutputConfig, Seq2SeqConfig,
+    StackConfig, Window,
 };
 pub use convolution::ConvolutionConfig;
 pub use decoder::Decoder;
@@ -55,6 +59,7 @@ pub use positions::PositionConfig;
 pub use relative::RelativeConfig;
 pub use rotary::{Pairs, RotaryConfig, RotaryScaling};
 pub use sampling::Sampling;
+pub use seq2seq::{Seq2Seq, Source};
 pub use span::SpanModel;
 pub use stack::Activations;
 pub use tokenizer::{Frame, SpecialTokens, TextStream, Tokenizer};

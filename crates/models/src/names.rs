@@ -30,14 +30,10 @@ pub(crate) struct Names {
 /// Module paths inside a block.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct BlockNames {
-    /// Query, key, value: one layer each, or one for all.
-    pub(crate) qkv: QkvNames,
-    /// Norms of the heads of queries and keys.
-    pub(crate) head_norms: [&'static str; 2],
-    /// Projections of relative positions to keys and queries.
-    pub(crate) relative: [&'static str; 2],
-    /// Output of attention.
-    pub(crate) out: &'static str,
+    /// Self-attention.
+    pub(crate) attention: AttentionNames,
+    /// Attention to another sequence, and its norm.
+    pub(crate) cross: Option<(AttentionNames, &'static str)>,
     /// Into the feed-forward part, the gate first where there is one.
     pub(crate) up: &'static [&'static str],
     /// Out of it.
@@ -48,8 +44,21 @@ pub(crate) struct BlockNames {
     pub(crate) mlp_norms: &'static [&'static str],
 }
 
+/// Module paths of attention.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AttentionNames {
+    /// Query, key, value: one layer each, or one for all.
+    pub(crate) qkv: QkvNames,
+    /// Norms of the heads of queries and keys.
+    pub(crate) head_norms: [&'static str; 2],
+    /// Projections of relative positions to keys and queries.
+    pub(crate) relative: [&'static str; 2],
+    /// Output of attention.
+    pub(crate) out: &'static str,
+}
+
 /// Query, key and value projections.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum QkvNames {
     /// Three layers.
     Separate([&'static str; 3]),
@@ -77,13 +86,23 @@ impl Names {
 impl BlockNames {
     /// Nothing has a name.
     pub(crate) const EMPTY: Self = Self {
-        qkv: QkvNames::Fused(""),
-        head_norms: ["", ""],
-        relative: ["", ""],
-        out: "",
+        attention: AttentionNames {
+            qkv: QkvNames::Fused(""),
+            head_norms: ["", ""],
+            relative: ["", ""],
+            out: "",
+        },
+        cross: None,
         up: &[],
         down: "",
         attention_norms: &[],
         mlp_norms: &[],
     };
+}
+
+impl AttentionNames {
+    /// With one layer for each of query, key and value.
+    pub(crate) const fn separate(qkv: [&'static str; 3], out: &'static str) -> Self {
+        Self { qkv: QkvNames::Separate(qkv), out, ..BlockNames::EMPTY.attention }
+    }
 }

@@ -108,7 +108,7 @@ impl Disentangled {
     pub(crate) fn new(name: &str, config: &StackConfig, shared: bool, weights: &mut dyn Weights) -> Self {
         let width = config.attention.heads * config.attention.head_dim;
         let own = (!shared).then(|| {
-            config.names.block.relative.map(|leaf| {
+            config.names.block.attention.relative.map(|leaf| {
                 weights.linear(&format!("{name}.{leaf}"), config.linear(width, config.hidden_size, true))
             })
         });

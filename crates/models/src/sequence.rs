@@ -38,6 +38,32 @@ impl Visible {
     }
 }
 
+/// Another sequence that a decoder attends to.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    /// Its hidden states `[B, S, H]`.
+    pub(crate) states: Tensor,
+    /// Which of them every token sees.
+    pub(crate) visible: Visible,
+}
+
+impl Memory {
+    /// With other rows.
+    pub(crate) fn map(&self, rows: impl Fn(&Tensor) -> Tensor) -> Self {
+        let visible = match &self.visible {
+            Visible::Masked(mask) => Visible::Masked(rows(mask)),
+            other => other.clone(),
+        };
+        Self { states: rows(&self.states), visible }
+    }
+}
+
+impl Clone for Memory {
+    fn clone(&self) -> Self {
+        Self { states: self.states.shallow_clone(), visible: self.visible.clone() }
+    }
+}
+
 /// Positions and visibility of the tokens `[B, T]` of one pass.
 #[derive(Debug)]
 pub(crate) struct Sequence {
@@ -50,6 +76,8 @@ pub(crate) struct Sequence {
     pub(crate) token_types: Option<Tensor>,
     /// `[B, T]`, true where no token is; `None` if there is no padding that anybody could see.
     pub(crate) absent: Option<Tensor>,
+    /// What decoders with an encoder attend to beside their own tokens.
+    pub(crate) memory: Option<Memory>,
 }
 
 impl Clone for Sequence {
@@ -61,6 +89,7 @@ impl Clone for Sequence {
             in_window: self.in_window.clone(),
             token_types: handle(&self.token_types),
             absent: handle(&self.absent),
+            memory: self.memory.clone(),
         }
     }
 }
@@ -113,7 +142,7 @@ impl Sequence {
             return Ok(Self::causal(located, 0, size[1], absent.as_ref(), config, options));
         }
         let visible = keys(absent.as_ref(), options.0);
-        Ok(Self { located, visible, in_window: None, token_types: None, absent })
+        Ok(Self { located, visible, in_window: None, token_types: None, absent, memory: None })
     }
 
     /// The queries `start..start + count` of a decoder, with all keys up to the last of them; `absent [B, keys]` is
@@ -130,7 +159,7 @@ impl Sequence {
         let window = config.window.as_ref().map(|window| window.size).filter(|&size| size < keys);
         let visible = |window| causal(start, count, absent, window, options);
         let in_window = window.map(|size| visible(Some(size)));
-        Self { located, visible: visible(None), in_window, token_types: None, absent: None }
+        Self { located, visible: visible(None), in_window, token_types: None, absent: None, memory: None }
     }
 
     /// For a layer with or without a window.

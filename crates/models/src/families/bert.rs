@@ -11,7 +11,7 @@ use crate::block::Wiring;
 use crate::config::{Direction, EmbeddingConfig, EncoderConfig, StackConfig};
 use crate::head::{Dense, HeadConfig, Reads};
 use crate::mlp::MlpConfig;
-use crate::names::{BlockNames, Names, QkvNames};
+use crate::names::{AttentionNames, BlockNames, Names};
 use crate::norm::{NormConfig, NormKind};
 use crate::positions::PositionConfig;
 
@@ -38,8 +38,10 @@ const ROBERTA: Names = Names {
 };
 
 pub(super) const BLOCK: BlockNames = BlockNames {
-    qkv: QkvNames::Separate(["attention.self.query", "attention.self.key", "attention.self.value"]),
-    out: "attention.output.dense",
+    attention: AttentionNames::separate(
+        ["attention.self.query", "attention.self.key", "attention.self.value"],
+        "attention.output.dense",
+    ),
     up: &["intermediate.dense"],
     down: "output.dense",
     attention_norms: &["attention.output.LayerNorm"],

@@ -10,7 +10,7 @@ use crate::activation::Activation;
 use crate::config::{EmbeddingConfig, EncoderConfig, StackConfig};
 use crate::convolution::ConvolutionConfig;
 use crate::head::{Dense, HeadConfig, Reads};
-use crate::names::{BlockNames, Names, QkvNames};
+use crate::names::{AttentionNames, BlockNames, Names};
 use crate::norm::{NormConfig, NormKind};
 use crate::positions::PositionConfig;
 use crate::relative::{self, RelativeConfig};
@@ -24,12 +24,13 @@ const NAMES: Names = Names {
     convolution: ["deberta.encoder.conv.conv", "deberta.encoder.conv.LayerNorm"],
     layers: "deberta.encoder.layer",
     block: BlockNames {
-        qkv: QkvNames::Separate([
-            "attention.self.query_proj",
-            "attention.self.key_proj",
-            "attention.self.value_proj",
-        ]),
-        relative: ["attention.self.pos_key_proj", "attention.self.pos_query_proj"],
+        attention: AttentionNames {
+            relative: ["attention.self.pos_key_proj", "attention.self.pos_query_proj"],
+            ..AttentionNames::separate(
+                ["attention.self.query_proj", "attention.self.key_proj", "attention.self.value_proj"],
+                "attention.output.dense",
+            )
+        },
         ..BLOCK
     },
     ..Names::EMPTY

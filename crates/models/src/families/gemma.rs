@@ -11,7 +11,7 @@ use crate::attention::AttentionConfig;
 use crate::block::Wiring;
 use crate::config::{DecoderConfig, Direction, EmbeddingConfig, OutputConfig, StackConfig};
 use crate::mlp::MlpConfig;
-use crate::names::{BlockNames, Names, QkvNames};
+use crate::names::{AttentionNames, BlockNames, Names};
 use crate::norm::{NormConfig, NormKind};
 use crate::positions::PositionConfig;
 
@@ -21,8 +21,10 @@ const NAMES: Names = Names {
     layers: "model.layers",
     norm: "model.norm",
     block: BlockNames {
-        qkv: QkvNames::Separate(["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"]),
-        out: "self_attn.o_proj",
+        attention: AttentionNames::separate(
+            ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"],
+            "self_attn.o_proj",
+        ),
         up: &["mlp.gate_proj", "mlp.up_proj"],
         down: "mlp.down_proj",
         attention_norms: &["input_layernorm", "post_attention_layernorm"],

@@ -10,7 +10,7 @@ use crate::attention::AttentionConfig;
 use crate::block::Wiring;
 use crate::config::{DecoderConfig, Direction, EmbeddingConfig, OutputConfig, StackConfig};
 use crate::mlp::MlpConfig;
-use crate::names::{BlockNames, Names, QkvNames};
+use crate::names::{AttentionNames, BlockNames, Names, QkvNames};
 use crate::norm::{NormConfig, NormKind};
 use crate::positions::PositionConfig;
 
@@ -21,8 +21,11 @@ const NAMES: Names = Names {
     layers: "transformer.h",
     norm: "transformer.ln_f",
     block: BlockNames {
-        qkv: QkvNames::Fused("attn.c_attn"),
-        out: "attn.c_proj",
+        attention: AttentionNames {
+            qkv: QkvNames::Fused("attn.c_attn"),
+            out: "attn.c_proj",
+            ..BlockNames::EMPTY.attention
+        },
         up: &["mlp.c_fc"],
         down: "mlp.c_proj",
         attention_norms: &["ln_1"],

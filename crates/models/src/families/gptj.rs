@@ -10,7 +10,7 @@ use crate::attention::AttentionConfig;
 use crate::block::Wiring;
 use crate::config::{DecoderConfig, Direction, EmbeddingConfig, OutputConfig, StackConfig};
 use crate::mlp::MlpConfig;
-use crate::names::{BlockNames, Names, QkvNames};
+use crate::names::{AttentionNames, BlockNames, Names};
 use crate::norm::{NormConfig, NormKind};
 use crate::positions::PositionConfig;
 use crate::rotary::{Pairs, RotaryConfig, RotaryScaling};
@@ -21,8 +21,7 @@ const NAMES: Names = Names {
     layers: "transformer.h",
     norm: "transformer.ln_f",
     block: BlockNames {
-        qkv: QkvNames::Separate(["attn.q_proj", "attn.k_proj", "attn.v_proj"]),
-        out: "attn.out_proj",
+        attention: AttentionNames::separate(["attn.q_proj", "attn.k_proj", "attn.v_proj"], "attn.out_proj"),
         up: &["mlp.fc_in"],
         down: "mlp.fc_out",
         attention_norms: &["ln_1"],

@@ -10,7 +10,7 @@ use crate::attention::AttentionConfig;
 use crate::block::Wiring;
 use crate::config::{DecoderConfig, Direction, EmbeddingConfig, OutputConfig, StackConfig};
 use crate::mlp::MlpConfig;
-use crate::names::{BlockNames, Names, QkvNames};
+use crate::names::{AttentionNames, BlockNames, Names};
 use crate::norm::{NormConfig, NormKind};
 use crate::positions::PositionConfig;
 
@@ -22,8 +22,10 @@ const NAMES: Names = Names {
     layers: "model.decoder.layers",
     norm: "model.decoder.final_layer_norm",
     block: BlockNames {
-        qkv: QkvNames::Separate(["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"]),
-        out: "self_attn.out_proj",
+        attention: AttentionNames::separate(
+            ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"],
+            "self_attn.out_proj",
+        ),
         up: &["fc1"],
         down: "fc2",
         attention_norms: &["self_attn_layer_norm"],
