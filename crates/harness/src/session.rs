@@ -48,8 +48,10 @@ impl Session {
     pub fn load(name: &str, dtype: Dtype, device: Device, gradient_checkpointing: bool) -> Result<Self> {
         let memory_before = memory::anonymous_bytes();
         let files = name.parse::<ModelSource>()?.files(&builtin::models())?;
-        let decoder = Decoder::load(&files, Some(kind_of(dtype)), device)?;
+        let mut decoder = Decoder::load(&files, Some(kind_of(dtype)), device)?;
         let text = Text::load(&files)?;
+        // A tokenizer may have tokens that were added after pretraining, often one for padding.
+        decoder.grow_vocabulary(text.decoder.vocab_size() as i64)?;
         let mut learner = CausalLm::new(decoder, gradient_checkpointing);
         let parameters = learner.decoder.count_parameters();
         let fingerprint = fingerprint(&mut learner);

@@ -21,15 +21,17 @@ const HARMLESS: [&str; 4] =
     ["rotary_emb.inv_freq", "embeddings.position_ids", ".attn.bias", ".attn.masked_bias"];
 
 /// Beginnings of the names of heads, of pretraining and of tasks, that a new head replaces.
-const HEADS: [&str; 8] = [
+const HEADS: [&str; 10] = [
+    "bert.pooler.",
+    "classifier.",
     "cls.",
     "lm_head.",
     "lm_predictions.",
     "mask_predictions.",
-    "classifier.",
-    "score.",
-    "qa_outputs.",
     "pooler.",
+    "qa_outputs.",
+    "roberta.pooler.",
+    "score.",
 ];
 
 /// The tensors of a model on disk. They are mapped, and copied one by one as they are asked for.
@@ -70,6 +72,8 @@ pub(crate) struct NewTensors<'a> {
     pub(crate) std: f64,
     /// The module that is drawn even if the files hold one.
     pub(crate) always: &'static str,
+    /// A module inside the body's name that the files may lack.
+    pub(crate) pooler: Option<&'static str>,
 }
 
 /// The model that `build` makes of the tensors in `files`; with `new`, those outside the body may be missing there, and
@@ -142,10 +146,21 @@ impl Checkpoint<'_> {
         names.into_iter().flatten().find(|name| self.shard_of.contains_key(name))
     }
 
+    /// The tensor that the files call `name`, or its size if that is not `shape`.
+    fn read(&mut self, name: String, shape: &[i64]) -> Result<std::result::Result<Tensor, Vec<i64>>> {
+        let shard = &self.shards[self.shard_of[&name]];
+        let size = shard.size(&name)?;
+        let tensor =
+            if size == shape { Ok(shard.tensor_as(&name, self.kind, self.device)?) } else { Err(size) };
+        self.read.insert(name);
+        Ok(tensor)
+    }
+
     /// The tensor `name` of a new head, if it is one and the files do not hold it.
     fn draw(&self, name: &str, shape: &[i64], init: Init) -> Option<Tensor> {
-        let NewTensors { seeds, std, always } = self.new?;
-        let absent = !name.starts_with(self.base) && self.find(name).is_none();
+        let NewTensors { seeds, std, always, pooler } = self.new?;
+        let of_head = !name.starts_with(self.base) || pooler.is_some_and(|pooler| name.starts_with(pooler));
+        let absent = of_head && self.find(name).is_none();
         (absent || name.starts_with(always))
             .then(|| Fresh { std, seeds, kind: self.kind, device: self.device }.tensor(name, shape, init))
     }
@@ -215,17 +230,10 @@ impl Weights for Checkpoint<'_> {
             return new;
         }
         let found = self.find(name);
-        let read = found.map(|found| {
-            let tensor = self.shards[self.shard_of[&found]].tensor(&found);
-            self.read.insert(found);
-            tensor
-        });
-        match read {
-            Some(Ok(tensor)) if tensor.size() == shape => {
-                return tensor.to_kind(self.kind).to_device(self.device);
-            }
-            Some(Ok(tensor)) => {
-                self.refuse(name, &format!("expected shape {shape:?}, found {:?}", tensor.size()));
+        match found.map(|found| self.read(found, shape)) {
+            Some(Ok(Ok(tensor))) => return tensor,
+            Some(Ok(Err(size))) => {
+                self.refuse(name, &format!("expected shape {shape:?}, found {size:?}"));
             }
             Some(Err(error)) => self.failure = self.failure.take().or(Some(error)),
             None => self.missing.push(name.to_owned()),

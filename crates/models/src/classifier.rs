@@ -61,12 +61,17 @@ impl Classifier {
         head: HeadSource<'_>,
     ) -> Result<Self> {
         let mut config = ModelConfig::load(files)?;
-        let out = config.head()?.out;
+        let own = config.head()?;
         let new = match head {
             HeadSource::Files => None,
             HeadSource::Fresh { labels, seeds } => {
                 config.set_labels(labels);
-                Some(NewTensors { seeds, std: config.stack().initializer_range, always: out })
+                Some(NewTensors {
+                    seeds,
+                    std: config.stack().initializer_range,
+                    always: own.out,
+                    pooler: own.pooler(),
+                })
             }
         };
         crate::checkpoint::load(files, &config, kind, device, new, |weights, kind| {

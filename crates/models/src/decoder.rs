@@ -16,8 +16,8 @@ const HEAD: &str = "lm_head";
 pub struct Decoder {
     config: ModelConfig,
     shape: DecoderConfig,
-    body: Body,
-    head: Option<AdaptedLinear>,
+    pub(crate) body: Body,
+    pub(crate) head: Option<AdaptedLinear>,
 }
 
 impl Decoder {
@@ -75,6 +75,11 @@ impl Decoder {
     /// Number of tokens that it knows.
     pub fn vocab_size(&self) -> i64 {
         self.shape.stack.vocab_size
+    }
+
+    pub(crate) fn set_vocab_size(&mut self, vocab_size: i64) {
+        self.shape.stack.vocab_size = vocab_size;
+        self.config.json_mut().insert("vocab_size".to_owned(), vocab_size.into());
     }
 
     /// Longest sequence, tokens.

@@ -15,6 +15,16 @@ pub struct HeadConfig {
     pub(crate) out: &'static str,
 }
 
+impl HeadConfig {
+    /// The name of the dense layer.
+    pub(crate) fn pooler(&self) -> Option<&'static str> {
+        match self.reads {
+            Reads::First(dense) => Some(dense.name),
+            Reads::Last => None,
+        }
+    }
+}
+
 /// The hidden state that stands for a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reads {

@@ -35,6 +35,7 @@ mod shared_input;
 mod span;
 mod stack;
 mod tokenizer;
+mod vocabulary;
 mod weights;
 
 pub use activation::Activation;

@@ -41,7 +41,7 @@ impl SpanModel {
         let new = match head {
             HeadSource::Files => None,
             HeadSource::Fresh { labels: 2, seeds } => {
-                Some(NewTensors { seeds, std: config.stack().initializer_range, always: OUT })
+                Some(NewTensors { seeds, std: config.stack().initializer_range, always: OUT, pooler: None })
             }
             HeadSource::Fresh { labels, .. } => {
                 return Err(Error::config("labels", labels, "a span has two ends"));
@@ -64,7 +64,8 @@ impl SpanModel {
         Self { config: config.clone(), body, out: weights.linear(OUT, shape).head() }
     }
 
-    /// Logits of the first and of the last token, `[B, T]` each.
+    /// Logits of the first and of the last token, `[B, T]` each; −∞ at padding, where no span begins or ends. (transformers
+    /// gives padding logits, so that its loss depends on how far a row is padded.)
     ///
     /// # Errors
     /// If shapes disagree, a row is longer than the context, or an id is outside the vocabulary.
@@ -72,7 +73,11 @@ impl SpanModel {
         let (embedded, sequence) = self.body.begin(rows)?;
         let hidden = self.body.hidden(&embedded, &sequence, mode, activations)?;
         let both = self.out.forward(&hidden, mode);
-        Ok([0, 1].map(|end| both.select(2, end)))
+        let absent = rows.mask.map(|mask| mask.to_device(both.device()).eq(0));
+        Ok([0, 1].map(|end| match &absent {
+            Some(absent) => both.select(2, end).masked_fill(absent, f64::NEG_INFINITY),
+            None => both.select(2, end),
+        }))
     }
 
     /// Sum over the rows: mean of the cross entropies of both ends `[B]`; a row whose end lies outside its tokens is not

@@ -5,7 +5,7 @@ mod common;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use common::{GOLDEN, Tolerance, golden, load, random_ids, shared, tensors};
+use common::{GOLDEN, Tolerance, golden, load, prompts, random_ids, shared, tensors};
 use models::{Completion, Decoder, Finish, Generation, ModelFiles, Sampling, SpecialTokens, Tokenizer};
 use peft_core::{Seeds, StateDict};
 use tch::{Kind, Tensor};
@@ -24,15 +24,6 @@ fn greedy(max_new_tokens: usize) -> Generation {
 
 fn generate(model: &Decoder, prompts: &[Vec<i64>], settings: &Generation) -> Vec<Completion> {
     model.generate(prompts, settings, None, &mut |_| ControlFlow::Continue(())).unwrap()
-}
-
-/// The rows of `ids` without their padding.
-fn prompts(ids: &Tensor, mask: &Tensor) -> Vec<Vec<i64>> {
-    let rows = |t: &Tensor| -> Vec<Vec<i64>> { Vec::try_from(t).unwrap() };
-    let tokens = |(row, mask): (Vec<i64>, Vec<i64>)| {
-        row.into_iter().zip(mask).filter(|(_, mask)| *mask == 1).map(|(token, _)| token).collect()
-    };
-    rows(ids).into_iter().zip(rows(mask)).map(tokens).collect()
 }
 
 /// Tokens and the logits they were chosen from equal `tokens [B, n]` and `logits [B, n, V]`, in one batch and alone.

@@ -25,6 +25,13 @@ pub struct TensorFile {
     names: Vec<String>,
 }
 
+/// A tensor in the file.
+struct Stored<'a> {
+    bytes: &'a [u8],
+    size: Vec<i64>,
+    kind: Kind,
+}
+
 #[derive(Debug)]
 enum Bytes {
     Mapped(Mmap),
@@ -95,6 +102,40 @@ impl TensorFile {
     /// # Errors
     /// [`Error::StateDict`] if there is none, [`Error::Format`] for a kind that libtorch lacks.
     pub fn tensor(&self, name: &str) -> Result<Tensor> {
+        let Stored { bytes, size, kind } = self.stored(name)?;
+        Ok(Tensor::f_from_data_size(bytes, &size, kind)?)
+    }
+
+    /// A copy of the tensor called `name`, of `kind` on `device`. Beyond what it returns it needs room for a few
+    /// megabytes on the host, whatever the size and the kind of the stored tensor.
+    ///
+    /// # Errors
+    /// As [`Self::tensor`].
+    pub fn tensor_as(&self, name: &str, kind: Kind, device: Device) -> Result<Tensor> {
+        const PIECE: usize = 4 << 20;
+        let Stored { bytes, size, kind: stored } = self.stored(name)?;
+        let width = stored.elt_size_in_bytes();
+        let all = Tensor::f_empty(&size, (kind, device))?;
+        let flat = all.view(-1);
+        let mut start = 0;
+        for piece in bytes.chunks(PIECE) {
+            let count = (piece.len() / width) as i64;
+            flat.narrow(0, start, count).f_copy_(&Tensor::f_from_data_size(piece, &[count], stored)?)?;
+            start += count;
+        }
+        Ok(all)
+    }
+
+    /// The shape of the tensor called `name`.
+    ///
+    /// # Errors
+    /// As [`Self::tensor`].
+    pub fn size(&self, name: &str) -> Result<Vec<i64>> {
+        Ok(self.stored(name)?.size)
+    }
+
+    /// Where the tensor called `name` lies.
+    fn stored(&self, name: &str) -> Result<Stored<'_>> {
         let all = SafeTensors::deserialize(&self.bytes).map_err(|e| Error::format(&self.path, e))?;
         let view = all.tensor(name).map_err(|_| Error::StateDict {
             origin: self.path.display().to_string(),
@@ -106,7 +147,7 @@ impl TensorFile {
             Error::format(&self.path, format!("tensor `{name}` has the unsupported type {:?}", view.dtype()))
         })?;
         let size: Vec<i64> = view.shape().iter().map(|&n| n as i64).collect();
-        Ok(Tensor::f_from_data_size(view.data(), &size, kind)?)
+        Ok(Stored { bytes: view.data(), size, kind })
     }
 
     /// Copies of all tensors.
@@ -239,6 +280,22 @@ mod tests {
         for (name, tensor) in &tensors {
             assert_eq!((back[name].kind(), &back[name]), (tensor.kind(), tensor), "{name}");
         }
+    }
+
+    #[test]
+    fn pieces_make_the_whole_in_another_kind() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.safetensors");
+        // Two and a half pieces of 4 MiB.
+        let t = Tensor::arange(5 << 19, (Kind::Float, Device::Cpu)).view([5, 1 << 19]);
+        let tensors = StateDict::from([("t".into(), t.shallow_clone()), ("none".into(), t.narrow(0, 0, 0))]);
+        write(&path, &tensors, &Metadata::new()).unwrap();
+        let file = TensorFile::open(&path).unwrap();
+        for kind in [Kind::Float, Kind::BFloat16, Kind::Double] {
+            assert_eq!(file.tensor_as("t", kind, Device::Cpu).unwrap(), t.to_kind(kind));
+        }
+        assert_eq!(file.tensor_as("none", Kind::Half, Device::Cpu).unwrap().size(), [0, 1 << 19]);
+        assert_eq!(file.size("t").unwrap(), [5, 1 << 19]);
     }
 
     #[test]

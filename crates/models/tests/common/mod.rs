@@ -80,3 +80,12 @@ pub fn random_ids(model: &Decoder, rows: i64, length: i64) -> Tensor {
     let vocab_size = model.vocab_size();
     Tensor::randint_low(3, vocab_size, [rows, length], (Kind::Int64, Device::Cpu))
 }
+
+/// The rows of `ids` without their padding.
+pub fn prompts(ids: &Tensor, mask: &Tensor) -> Vec<Vec<i64>> {
+    let rows = |t: &Tensor| -> Vec<Vec<i64>> { Vec::try_from(t).unwrap() };
+    let tokens = |(row, mask): (Vec<i64>, Vec<i64>)| {
+        row.into_iter().zip(mask).filter(|(_, mask)| *mask == 1).map(|(token, _)| token).collect()
+    };
+    rows(ids).into_iter().zip(rows(mask)).map(tokens).collect()
+}
