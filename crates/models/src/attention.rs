@@ -51,6 +51,7 @@ pub(crate) struct Attention {
 
 /// Projections to queries, keys and values.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // one to a block
 enum Qkv {
     Separate(SharedInput<3>),
     Fused(AdaptedLinear),

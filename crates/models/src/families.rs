@@ -22,7 +22,7 @@ use crate::config::{DecoderConfig, EncoderConfig, Seq2SeqConfig, StackConfig, Wi
 pub(crate) enum Design {
     Decoder(DecoderConfig),
     Encoder(EncoderConfig),
-    Seq2Seq(Seq2SeqConfig),
+    Seq2Seq(Box<Seq2SeqConfig>),
 }
 
 /// A mapping from `config.json` to parts.

@@ -88,7 +88,10 @@ impl HubModel {
                 self.failed(reason, "other formats are not read; convert it, or take another revision")
             );
         }
-        let json = there.iter().map(String::as_str).filter(|f| !f.contains('/') && f.ends_with(".json"));
+        let json = there.iter().map(String::as_str).filter(|f| {
+            let path = Path::new(f);
+            path.parent() == Some(Path::new("")) && path.extension().is_some_and(|end| end == "json")
+        });
         let json = json.filter(|f| !weights.contains(f));
         Ok(json.chain(weights.iter().copied()).collect())
     }

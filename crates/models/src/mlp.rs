@@ -31,6 +31,7 @@ pub(crate) struct Mlp {
 
 /// What `a` is, with the activation φ.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // one to a block
 enum Inner {
     /// `φ(W_up·x)`.
     Plain(AdaptedLinear),

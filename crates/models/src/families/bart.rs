@@ -77,12 +77,12 @@ pub(super) fn parse(json: &Map<String, Value>) -> Result<Design> {
     let bart: Bart = read(json)?;
     let encoder = bart.half(bart.encoder_layers, bart.encoder_ffn_dim, bart.encoder_attention_heads)?;
     let decoder = bart.half(bart.decoder_layers, bart.decoder_ffn_dim, bart.decoder_attention_heads)?;
-    Ok(Design::Seq2Seq(Seq2SeqConfig {
+    Ok(Design::Seq2Seq(Box::new(Seq2SeqConfig {
         encoder: StackConfig { direction: Direction::Both, names: &ENCODER, ..encoder },
         decoder: StackConfig { direction: Direction::Causal, names: &DECODER, ..decoder },
         tied: bart.tie_word_embeddings.unwrap_or(true),
         start_token: bart.decoder_start_token_id.unwrap_or(2),
-    }))
+    })))
 }
 
 impl Bart {
