@@ -53,6 +53,8 @@ pub enum Command {
     Pretrain(PretrainArgs),
     /// Write a model with an adapter merged into its weights, in Hugging Face layout.
     MergeIntoBase(MergeIntoBaseArgs),
+    /// Measure what 4 bits lose of a model's weights, and how much LoftQ and QPiSSA bring back.
+    QuantizationError(QuantizationErrorArgs),
     /// Run golden cases made with the reference implementations.
     Parity(ParityArgs),
 }
@@ -234,6 +236,26 @@ pub struct MergeIntoBaseArgs {
     /// Folder for the merged model.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
+}
+
+/// Options of `quantization-error`.
+#[derive(Clone, Debug, Args)]
+pub struct QuantizationErrorArgs {
+    /// The model.
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Rank of the factors.
+    #[arg(long, default_value_t = 16, value_name = "R", value_parser = clap::value_parser!(i64).range(1..))]
+    pub rank: i64,
+    /// Rounds of storing and factorizing.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 5], value_name = "T,…", value_parser = clap::value_parser!(u32).range(1..))]
+    pub rounds: Vec<u32>,
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    pub json: bool,
+    /// No progress.
+    #[arg(long)]
+    pub quiet: bool,
 }
 
 /// Options of `parity`.

@@ -7,6 +7,7 @@ mod merge_into_base;
 mod parity;
 mod plan;
 mod pretrain;
+mod quantization_error;
 mod run;
 mod show;
 
@@ -30,6 +31,7 @@ pub fn dispatch(cli: Cli) -> Result<()> {
         Command::Generate(args) => generate::execute(&args),
         Command::Pretrain(args) => pretrain::execute(&args),
         Command::MergeIntoBase(args) => merge_into_base::execute(&args),
+        Command::QuantizationError(args) => quantization_error::execute(&args),
         Command::Parity(args) => parity::execute(&args),
     }
 }
