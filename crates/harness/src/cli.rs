@@ -94,7 +94,8 @@ pub struct ModelArgs {
 /// Options of `run`, `plan` and `show`.
 #[derive(Clone, Debug, Args)]
 pub struct RunArgs {
-    /// Methods, separated by commas: exact names, families (`lori` is `lori-d` and `lori-s`), or `all`.
+    /// Methods, separated by commas: exact names, families (`lori` is `lori-d` and `lori-s`), `all`, or
+    /// `every` (with variations such as LoRA+).
     #[arg(long, value_delimiter = ',', value_name = "METHOD,…")]
     pub method: Vec<String>,
     /// Suite of tasks: `mini`, or a file.
