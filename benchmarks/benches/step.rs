@@ -17,7 +17,7 @@ fn decoder() -> Decoder {
         unreachable!("an object literal")
     };
     let config = ModelConfig::parse(config).expect("a Llama");
-    Decoder::random(&config, &Seeds::new(0), Kind::Float, Device::Cpu)
+    Decoder::random(&config, &Seeds::new(0), Kind::Float, Device::Cpu).expect("a decoder")
 }
 
 fn steps(criterion: &mut Criterion) {

@@ -37,7 +37,7 @@ impl Contestant {
     /// # Panics
     /// If the method cannot be attached.
     pub fn new(decoder: Decoder, method: &str, rank: i64, [rows, length]: [i64; 2]) -> Self {
-        let vocab = decoder.config().decoder().vocab_size;
+        let vocab = decoder.vocab_size();
         let mut learner = CausalLm::new(decoder, false);
         let ids = Tensor::arange(rows * length, (Kind::Int64, tch::Device::Cpu)).view([rows, length]);
         let ids = (ids * 7919).remainder(vocab);

@@ -19,6 +19,8 @@ pub struct Provenance<'a> {
     pub settings: &'a toml::Table,
     /// Name or folder of the base model.
     pub base_model: &'a str,
+    /// What PEFT calls the task: `CAUSAL_LM`, `SEQ_CLS`, …
+    pub task_type: &'static str,
     /// How its frozen layers are stored.
     pub quantize: Option<Quantization>,
 }
@@ -55,7 +57,7 @@ pub fn adapter_file(
     }
     let about = peft_file::Provenance {
         base_model: provenance.base_model.to_owned(),
-        task_type: Some("CAUSAL_LM"),
+        task_type: Some(provenance.task_type),
         fan_in_fan_out: transposed,
     };
     Ok(peft_file::adapter_file(attachment, &names, config, &about, metadata))

@@ -3,6 +3,7 @@
 pub mod adapter;
 pub mod builtin;
 pub mod causal_lm;
+pub mod classification;
 pub mod cli;
 pub mod commands;
 pub mod config;
@@ -16,6 +17,7 @@ pub mod progress;
 pub mod queue;
 pub mod record;
 pub mod run;
+pub mod seq2seq;
 pub mod session;
 pub mod train;
 

@@ -7,6 +7,7 @@ mod generate;
 mod optim;
 mod quant;
 mod schedule;
+mod subject;
 mod train;
 
 use std::path::{Path, PathBuf};

@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use models::{Decoder, ModelConfig};
 use peft_core::{Attachment, Method, Seeds, StateDict, device};
-use serde_json::json;
 use tasks::Encoded;
 use tch::Device;
 
@@ -52,7 +51,7 @@ impl Basis<'_> {
     pub fn predict(&self, experiment: &Experiment, options: &RunOptions) -> Result<Prediction> {
         let one = self.sample(1, experiment, options)?;
         let two = self.sample(2, experiment, options)?;
-        let further = (self.config.decoder().layers - 1) as f64;
+        let further = (self.config.decoder()?.stack.layers - 1) as f64;
         let carry = |one: f64, two: f64| one + (two - one).max(0.0) * further;
 
         let training = &experiment.task.training;
@@ -68,11 +67,9 @@ impl Basis<'_> {
     }
 
     fn sample(&self, blocks: usize, experiment: &Experiment, options: &RunOptions) -> Result<Sample> {
-        let mut config = self.config.json().clone();
-        config.insert("num_hidden_layers".to_owned(), json!(blocks));
-        let config = ModelConfig::parse(config)?;
+        let config = self.config.with_layers(blocks)?;
         let kind = kind_of(experiment.task.training.dtype);
-        let decoder = Decoder::random(&config, &Seeds::new(0), kind, self.device);
+        let decoder = Decoder::random(&config, &Seeds::new(0), kind, self.device)?;
         let mut learner = CausalLm::new(decoder, options.gradient_checkpointing);
         device::release_freed_memory();
         let before = anonymous_bytes();

@@ -306,6 +306,7 @@ fn save_adapter(context: &mut Context<'_>, experiment: &Experiment, attachment: 
         method: experiment.method.info,
         settings: &experiment.method.settings,
         base_model: &context.session.name,
+        task_type: "CAUSAL_LM",
         quantize: experiment.task.training.quantize,
     };
     let file = adapter_file(&mut context.session.learner, attachment, &provenance)?;

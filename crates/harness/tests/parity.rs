@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use common::{run, text};
 
-const CASES: [&str; 50] = [
+const CASES: [&str; 69] = [
     "model-llama",
     "model-llama3-tied",
     "generate-llama",
@@ -57,6 +57,25 @@ const CASES: [&str; 50] = [
     "optim-clip",
     "optim-loraplus-groups",
     "schedule",
+    "lora-qwen2-warm",
+    "lora-gpt2-warm",
+    "lora-encoder-cls",
+    "model-mistral-window",
+    "model-qwen2",
+    "model-qwen3",
+    "model-gemma2",
+    "model-gpt2",
+    "model-gptj",
+    "model-opt",
+    "model-bert-cls2",
+    "model-bert-cls3",
+    "model-bert-cls1",
+    "model-roberta-cls",
+    "model-deberta-v2-cls",
+    "model-deberta-v3-cls",
+    "model-bart",
+    "generate-gpt2",
+    "rlhf-reward-model",
 ];
 
 /// `../shared/parity/<name>` beside the workspace, or a line that says what is skipped.
@@ -77,7 +96,7 @@ fn golden_cases_pass() {
     args.extend(cases.iter().map(String::as_str));
     let output = run(&args);
     assert!(output.status.success(), "{}", text(&output));
-    assert!(text(&output).contains("50 of 50 cases pass"), "{}", text(&output));
+    assert!(text(&output).contains("69 of 69 cases pass"), "{}", text(&output));
 }
 
 #[test]

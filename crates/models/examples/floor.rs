@@ -20,7 +20,7 @@ fn main() -> Result<(), peft_core::Error> {
     });
     let config = ModelConfig::parse(json.as_object().expect("an object").clone())?;
     let device = Device::Cpu;
-    let model = Decoder::random(&config, &Seeds::new(0), Kind::Float, device);
+    let model = Decoder::random(&config, &Seeds::new(0), Kind::Float, device)?;
     let ids = Tensor::randint(4096, [8, 256], (Kind::Int64, device));
     let activations = match std::env::args().nth(1).as_deref() {
         Some("recompute") => Activations::Recompute { trainable: &[] },

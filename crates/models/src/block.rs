@@ -1,37 +1,58 @@
-//! One layer of a decoder.
+//! One layer of a stack.
 
 use peft_core::{Mode, Part};
 use tch::Tensor;
 
 use crate::attention::Attention;
 use crate::cache::LayerCache;
-use crate::config::DecoderConfig;
-use crate::mlp::GatedMlp;
-use crate::norm::RmsNorm;
+use crate::config::StackConfig;
+use crate::mlp::Mlp;
+use crate::norm::Norm;
 use crate::sequence::Sequence;
 use crate::weights::Weights;
 
-/// `h = x + attention(norm(x))`, then `h + mlp(norm(h))`.
+/// How a block combines its halves f with norms n and what comes in, x.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wiring {
+    /// `x + f(n(x))`, first with attention, then with the feed-forward part.
+    PreNorm,
+    /// `n(x + f(x))` for both.
+    PostNorm,
+    /// `x + n'(f(n(x)))` for both (Gemma 2).
+    Sandwich,
+    /// `x + attention(n(x)) + mlp(n(x))` (GPT-J).
+    Parallel,
+}
+
+/// Attention and feed-forward part.
 #[derive(Debug)]
 pub(crate) struct Block {
-    attention_norm: RmsNorm,
+    wiring: Wiring,
     attention: Attention,
-    mlp_norm: RmsNorm,
-    mlp: GatedMlp,
+    attention_norms: Vec<Norm>,
+    /// To another sequence, with its norm.
+    cross: Option<(Attention, [Norm; 1])>,
+    mlp: Mlp,
+    mlp_norms: Vec<Norm>,
 }
 
 impl Block {
-    pub(crate) fn new(name: &str, config: &DecoderConfig, weights: &mut dyn Weights) -> Self {
-        let hidden = config.hidden_size;
-        let attention = Attention::new(&format!("{name}.self_attn"), hidden, &config.attention, weights);
-        let mlp = GatedMlp::new(&format!("{name}.mlp"), hidden, &config.mlp, weights);
-        let mut norm = |leaf: &str| RmsNorm::new(&format!("{name}.{leaf}"), hidden, config.norm_eps, weights);
-        Self {
-            attention_norm: norm("input_layernorm"),
-            attention,
-            mlp_norm: norm("post_attention_layernorm"),
-            mlp,
-        }
+    /// The block number `layer` of a stack.
+    pub(crate) fn new(layer: usize, config: &StackConfig, weights: &mut dyn Weights) -> Self {
+        let name = format!("{}.{layer}", config.names.layers);
+        let attention = Attention::new(&name, layer, config, weights);
+        let norm = |leaf: &str, weights: &mut dyn Weights| {
+            Norm::new(&format!("{name}.{leaf}"), config.hidden_size, config.norm, weights)
+        };
+        let names = &config.names.block;
+        let cross = names
+            .cross
+            .as_ref()
+            .map(|(own, leaf)| (Attention::plain(&name, own, config, weights), [norm(leaf, weights)]));
+        let mlp = Mlp::new(&name, config, weights);
+        let mut norms = |leaves: &[&str]| leaves.iter().map(|leaf| norm(leaf, weights)).collect();
+        let (attention_norms, mlp_norms) = (norms(names.attention_norms), norms(names.mlp_norms));
+        Self { wiring: config.wiring, attention, attention_norms, cross, mlp, mlp_norms }
     }
 
     /// `x [B, T, H]`, same shape out.
@@ -39,19 +60,42 @@ impl Block {
         &self,
         x: &Tensor,
         sequence: &Sequence,
-        cache: Option<&mut LayerCache>,
+        mut cache: Option<&mut LayerCache>,
         mode: Mode,
     ) -> Tensor {
-        let h = x + self.attention.forward(&self.attention_norm.forward(x), sequence, cache, mode);
-        let moved = self.mlp.forward(&self.mlp_norm.forward(&h), mode);
-        h + moved
+        let own = cache.as_deref_mut();
+        let attention = |x: &Tensor| self.attention.forward(x, sequence, own, mode);
+        if self.wiring == Wiring::Parallel {
+            let normed = self.attention_norms[0].forward(x);
+            return x + attention(&normed) + self.mlp.forward(&normed, mode);
+        }
+        let mut h = self.add(x, &self.attention_norms, attention);
+        if let (Some((cross, norm)), Some(memory)) = (&self.cross, &sequence.memory) {
+            let cache = cache.map(|cache| &mut cache.crossed);
+            h = self.add(&h, norm, |h| cross.cross(h, memory, cache, mode));
+        }
+        self.add(&h, &self.mlp_norms, |h| self.mlp.forward(h, mode))
+    }
+
+    /// `x` with what one half makes of it.
+    fn add(&self, x: &Tensor, norms: &[Norm], half: impl FnOnce(&Tensor) -> Tensor) -> Tensor {
+        match self.wiring {
+            Wiring::PreNorm => x + half(&norms[0].forward(x)),
+            Wiring::PostNorm => norms[0].forward(&(x + half(x))),
+            Wiring::Sandwich => x + norms[1].forward(&half(&norms[0].forward(x))),
+            Wiring::Parallel => unreachable!("both halves of a parallel block run at once"),
+        }
     }
 
     pub(crate) fn parts(&mut self) -> Vec<Part<'_>> {
-        let Self { attention_norm, attention, mlp_norm, mlp } = self;
-        [attention.parts(), mlp.parts(), attention_norm.parts(), mlp_norm.parts()]
-            .into_iter()
-            .flatten()
-            .collect()
+        let Self { attention, attention_norms, cross, mlp, mlp_norms, .. } = self;
+        let mut parts = attention.parts();
+        if let Some((cross, norm)) = cross {
+            parts.extend(cross.parts());
+            parts.extend(norm.iter_mut().flat_map(Norm::parts));
+        }
+        parts.extend(mlp.parts());
+        parts.extend(attention_norms.iter_mut().chain(mlp_norms).flat_map(Norm::parts));
+        parts
     }
 }

@@ -3,9 +3,9 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::attention::AttentionConfig;
-use crate::config::DecoderConfig;
-use crate::rotary::Rotary;
-use crate::sequence::{Sequence, Visible, hidden_where};
+use crate::config::StackConfig;
+use crate::positions::Positions;
+use crate::sequence::Sequence;
 
 /// Keys and values of one layer, allocated once for all tokens to come.
 #[derive(Debug)]
@@ -13,6 +13,8 @@ pub(crate) struct LayerCache {
     keys: Tensor,   // [B, kv_heads, capacity, d]
     values: Tensor, // the same
     length: i64,
+    /// Keys and values of another sequence.
+    pub(crate) crossed: Option<(Tensor, Tensor)>,
 }
 
 impl LayerCache {
@@ -24,7 +26,7 @@ impl LayerCache {
         device: Device,
     ) -> Self {
         let empty = || Tensor::empty([rows, config.kv_heads, capacity, config.head_dim], (kind, device));
-        Self { keys: empty(), values: empty(), length: 0 }
+        Self { keys: empty(), values: empty(), length: 0, crossed: None }
     }
 
     /// Adds `k`, `v [B, kv_heads, T, d]` and returns all there are.
@@ -43,6 +45,10 @@ impl LayerCache {
     pub(crate) fn keep(&mut self, rows: &Tensor) {
         self.keys = self.keys.index_select(0, rows);
         self.values = self.values.index_select(0, rows);
+        if let Some((keys, values)) = &mut self.crossed {
+            *keys = keys.index_select(0, rows);
+            *values = values.index_select(0, rows);
+        }
     }
 }
 
@@ -55,12 +61,13 @@ pub(crate) struct KvCache {
     absent: Option<Tensor>,
     /// Tokens of padding before each row, `[B, 1]`.
     padding: Option<Tensor>,
+    options: (Kind, Device),
 }
 
 impl KvCache {
     /// For `capacity` tokens, the first of which come as `mask [B, T]` says (1 at tokens, padding before them).
     pub(crate) fn new(
-        config: &DecoderConfig,
+        config: &StackConfig,
         mask: &Tensor,
         capacity: i64,
         kind: Kind,
@@ -76,6 +83,7 @@ impl KvCache {
             length: 0,
             padding: padded.then(|| absent.sum_dim_intlist(1, true, Kind::Int64)),
             absent: padded.then(|| Tensor::cat(&[&absent, &later], 1)),
+            options: (kind, device),
         }
     }
 
@@ -84,21 +92,18 @@ impl KvCache {
     }
 
     /// Positions and visibility of the next `count` tokens of every row, and counts them in.
-    pub(crate) fn sequence(&mut self, count: i64, rotary: &Rotary, kind: Kind) -> Sequence {
+    pub(crate) fn sequence(&mut self, count: i64, config: &StackConfig, positions: &Positions) -> Sequence {
         let (start, end) = (self.length, self.length + count);
         self.length = end;
-        let (Some(absent), Some(padding)) = (&self.absent, &self.padding) else {
-            let visible = if count == 1 { Visible::All } else { Visible::Causal };
-            return Sequence { rotation: rotary.range(start, count), visible };
+        let located = match &self.padding {
+            None => positions.range(start, count),
+            Some(padding) => {
+                let index = Tensor::arange_start(start, end, (Kind::Int64, padding.device())).unsqueeze(0);
+                positions.at(&(index - padding).clamp_min(0))
+            }
         };
-        let device = absent.device();
-        let index = Tensor::arange_start(start, end, (Kind::Int64, device)).unsqueeze(0);
-        let rotation = rotary.at(&(index - padding).clamp_min(0));
-        let keys = Tensor::arange(end, (Kind::Int64, device));
-        let queries = Tensor::arange_start(start, end, (Kind::Int64, device)).unsqueeze(1);
-        let absent = absent.narrow(1, 0, end).unsqueeze(1); // [B, 1, keys]
-        let hidden = absent.logical_and(&keys.ne_tensor(&queries)).logical_or(&keys.gt_tensor(&queries));
-        Sequence { rotation, visible: Visible::Masked(hidden_where(&hidden.unsqueeze(1), kind)) }
+        let absent = self.absent.as_ref().map(|absent| absent.narrow(1, 0, end));
+        Sequence::causal(located, start, count, absent.as_ref(), config, self.options)
     }
 
     /// Keeps only `rows`, in that order.

@@ -3,30 +3,46 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use peft_core::tensor_file::TensorFile;
-use peft_core::{Error, Result};
+use peft_core::{Error, Result, Seeds};
 use serde_json::{Map, Value};
 use tch::{Device, Kind, Tensor};
 
+use crate::ModelConfig;
 use crate::decoder::Decoder;
 use crate::files::ModelFiles;
-use crate::weights::{Init, Outline, Weights};
-use crate::{ModelConfig, files};
+use crate::weights::{Fresh, Init, Outline, Weights};
 
 const WHOLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 const PICKLE: [&str; 2] = ["pytorch_model.bin", "pytorch_model.bin.index.json"];
 
 /// Ends of the names of tensors that a file may hold in excess: tables that are computed here.
-const HARMLESS: [&str; 1] = ["rotary_emb.inv_freq"];
+const HARMLESS: [&str; 4] =
+    ["rotary_emb.inv_freq", "embeddings.position_ids", ".attn.bias", ".attn.masked_bias"];
+
+/// Beginnings of the names of heads, of pretraining and of tasks, that a new head replaces.
+const HEADS: [&str; 8] = [
+    "cls.",
+    "lm_head.",
+    "lm_predictions.",
+    "mask_predictions.",
+    "classifier.",
+    "score.",
+    "qa_outputs.",
+    "pooler.",
+];
 
 /// The tensors of a model on disk. They are mapped, and copied one by one as they are asked for.
 #[derive(Debug)]
-struct Checkpoint {
+struct Checkpoint<'a> {
     origin: String,
     shards: Vec<TensorFile>,
     shard_of: BTreeMap<String, usize>,
     kind: Kind,
     device: Device,
+    /// What a file of the bare stack leaves out at the beginning of its names.
+    base: &'static str,
+    new: Option<NewTensors<'a>>,
     read: BTreeSet<String>,
     missing: Vec<String>,
     mismatched: Vec<String>,
@@ -41,12 +57,37 @@ impl Decoder {
     /// that are missing, unexpected or of another shape.
     pub fn load(files: &ModelFiles, kind: Option<Kind>, device: Device) -> Result<Self> {
         let config = ModelConfig::load(files)?;
-        let kind = kind.unwrap_or(config.kind());
-        let mut checkpoint = Checkpoint::open(files, kind, device)?;
-        let model = Self::new(&config, &mut checkpoint, kind, device);
-        checkpoint.finish()?;
-        Ok(model)
+        load(files, &config, kind, device, None, |weights, kind| Self::new(&config, weights, kind, device))
     }
+}
+
+/// Tensors of a head that may be drawn.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NewTensors<'a> {
+    /// Streams, by the names of tensors.
+    pub(crate) seeds: &'a Seeds,
+    /// Their σ.
+    pub(crate) std: f64,
+    /// The module that is drawn even if the files hold one.
+    pub(crate) always: &'static str,
+}
+
+/// The model that `build` makes of the tensors in `files`; with `new`, those outside the body may be missing there, and
+/// others outside the body are left out.
+pub(crate) fn load<M>(
+    files: &ModelFiles,
+    config: &ModelConfig,
+    kind: Option<Kind>,
+    device: Device,
+    new: Option<NewTensors<'_>>,
+    build: impl FnOnce(&mut dyn Weights, Kind) -> Result<M>,
+) -> Result<M> {
+    let kind = kind.unwrap_or(config.kind());
+    let mut checkpoint = Checkpoint::open(files, config.base(), kind, device)?;
+    checkpoint.new = new;
+    let model = build(&mut checkpoint, kind)?;
+    checkpoint.finish()?;
+    Ok(model)
 }
 
 impl ModelConfig {
@@ -60,8 +101,8 @@ impl ModelConfig {
     }
 }
 
-impl Checkpoint {
-    fn open(files: &files::ModelFiles, kind: Kind, device: Device) -> Result<Self> {
+impl Checkpoint<'_> {
+    fn open(files: &ModelFiles, base: &'static str, kind: Kind, device: Device) -> Result<Self> {
         let (shards, shard_of) = match files.find_json(INDEX)? {
             Some(index) => open_shards(files, &index)?,
             None => {
@@ -80,6 +121,8 @@ impl Checkpoint {
             shard_of,
             kind,
             device,
+            base,
+            new: None,
             read: BTreeSet::new(),
             missing: Vec::new(),
             mismatched: Vec::new(),
@@ -87,14 +130,39 @@ impl Checkpoint {
         })
     }
 
+    /// What the file calls the tensor called `name`: the same, or without the name of the body, or by the names that norms
+    /// had before transformers 1.
+    fn find(&self, name: &str) -> Option<String> {
+        let bare = name.strip_prefix(self.base).unwrap_or(name);
+        let old = |name: &str| {
+            let norm = name.strip_suffix(".weight").map(|norm| format!("{norm}.gamma"));
+            norm.or_else(|| name.strip_suffix(".bias").map(|norm| format!("{norm}.beta")))
+        };
+        let names = [Some(name.to_owned()), Some(bare.to_owned()), old(name), old(bare)];
+        names.into_iter().flatten().find(|name| self.shard_of.contains_key(name))
+    }
+
+    /// The tensor `name` of a new head, if it is one and the files do not hold it.
+    fn draw(&self, name: &str, shape: &[i64], init: Init) -> Option<Tensor> {
+        let NewTensors { seeds, std, always } = self.new?;
+        let absent = !name.starts_with(self.base) && self.find(name).is_none();
+        (absent || name.starts_with(always))
+            .then(|| Fresh { std, seeds, kind: self.kind, device: self.device }.tensor(name, shape, init))
+    }
+
+    /// Whether a tensor of the files may be left out.
+    fn spare(&self, name: &str) -> bool {
+        let outside = self.new.is_some() && HEADS.iter().any(|head| name.starts_with(head));
+        outside || HARMLESS.iter().any(|end| name.ends_with(end))
+    }
+
     /// Whether everything fitted.
-    fn finish(self) -> Result<()> {
-        if let Some(failure) = self.failure {
+    fn finish(mut self) -> Result<()> {
+        if let Some(failure) = self.failure.take() {
             return Err(failure);
         }
-        let unread = self.shard_of.into_keys().filter(|name| !self.read.contains(name));
-        let unexpected: Vec<String> =
-            unread.filter(|name| !HARMLESS.iter().any(|end| name.ends_with(end))).collect();
+        let unread = self.shard_of.keys().filter(|name| !self.read.contains(*name)).cloned();
+        let unexpected: Vec<String> = unread.filter(|name| !self.spare(name)).collect();
         if self.missing.is_empty() && unexpected.is_empty() && self.mismatched.is_empty() {
             return Ok(());
         }
@@ -141,10 +209,17 @@ fn open_shards(
     }
 }
 
-impl Weights for Checkpoint {
+impl Weights for Checkpoint<'_> {
     fn tensor(&mut self, name: &str, shape: &[i64], init: Init) -> Tensor {
-        self.read.insert(name.to_owned());
-        let read = self.shard_of.get(name).map(|&shard| self.shards[shard].tensor(name));
+        if let Some(new) = self.draw(name, shape, init) {
+            return new;
+        }
+        let found = self.find(name);
+        let read = found.map(|found| {
+            let tensor = self.shards[self.shard_of[&found]].tensor(&found);
+            self.read.insert(found);
+            tensor
+        });
         match read {
             Some(Ok(tensor)) if tensor.size() == shape => {
                 return tensor.to_kind(self.kind).to_device(self.device);
@@ -160,7 +235,7 @@ impl Weights for Checkpoint {
     }
 
     fn holds(&self, name: &str) -> bool {
-        self.shard_of.contains_key(name)
+        self.find(name).is_some()
     }
 
     fn refuse(&mut self, name: &str, reason: &str) {

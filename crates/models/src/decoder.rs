@@ -1,74 +1,65 @@
-//! The whole decoder: embedding, blocks, norm, head.
+//! A decoder-only language model: embedding, stack, head.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use peft_core::{Adaptable, AdaptedLinear, Error, Mode, Parameter, Part, Result, Seeds, SiteShape};
+use peft_core::{Adaptable, AdaptedLinear, Layout, Mode, Parameter, Part, Result, Seeds, SiteShape};
 use tch::{Device, Kind, Tensor};
 
-use crate::block::Block;
+use crate::body::Body;
 use crate::cache::KvCache;
 use crate::config::{DecoderConfig, ModelConfig};
-use crate::norm::RmsNorm;
-use crate::recompute::Recomputed;
-use crate::rotary::Rotary;
-use crate::sequence::Sequence;
+use crate::stack::Activations;
 use crate::weights::{Fresh, Init, LinearShape, Outline, Weights};
+
+const HEAD: &str = "lm_head";
 
 /// A decoder-only language model whose linear layers are slots.
 #[derive(Debug)]
 pub struct Decoder {
     config: ModelConfig,
-    embedding: Parameter,
-    blocks: Vec<SharedBlock>,
-    norm: RmsNorm,
+    shape: DecoderConfig,
+    body: Body,
     head: Option<AdaptedLinear>,
-    rotary: Rotary,
-    kind: Kind,
-    device: Device,
-}
-
-/// What a forward pass keeps for backward.
-#[derive(Clone, Copy, Debug, Default)]
-pub enum Activations<'a> {
-    /// Whatever backward needs.
-    #[default]
-    Keep,
-    /// Only the input of every block; the rest is computed again in backward (activation checkpointing). The
-    /// numbers are the same, dropout included.
-    Recompute {
-        /// All tensors that require a gradient and take part in a block: of the adapter, and probes.
-        trainable: &'a [Tensor],
-    },
 }
 
 impl Decoder {
     /// A model with fresh weights: N(0, σ²) with the config's `initializer_range` σ for matrices, 1 for norms, 0 for
     /// biases; each tensor from the stream of its name.
-    pub fn random(config: &ModelConfig, seeds: &Seeds, kind: Kind, device: Device) -> Self {
-        let std = config.decoder().initializer_range;
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] if the config is not that of a decoder.
+    pub fn random(config: &ModelConfig, seeds: &Seeds, kind: Kind, device: Device) -> Result<Self> {
+        let std = config.decoder()?.stack.initializer_range;
         Self::new(config, &mut Fresh { std, seeds, kind, device }, kind, device)
     }
 
     /// A model without storage: names and shapes to count and to select targets from. It must not run.
-    pub fn outline(config: &ModelConfig) -> Self {
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] if the config is not that of a decoder.
+    pub fn outline(config: &ModelConfig) -> Result<Self> {
         Self::new(config, &mut Outline, Kind::Float, Device::Cpu)
     }
 
     /// Builds the model of `config` from `weights`, for tensors of `kind` on `device`.
-    pub(crate) fn new(config: &ModelConfig, weights: &mut dyn Weights, kind: Kind, device: Device) -> Self {
-        let parts = config.decoder();
-        let &DecoderConfig { vocab_size, hidden_size, .. } = parts;
-        let embedding = embedding(parts, weights);
-        let blocks = (0..parts.layers)
-            .map(|i| SharedBlock::new(Block::new(&format!("model.layers.{i}"), parts, weights)))
-            .collect();
-        let norm = RmsNorm::new("model.norm", hidden_size, parts.norm_eps, weights);
-        let head = (!parts.tied).then(|| {
-            let shape = LinearShape { out_features: vocab_size, in_features: hidden_size, bias: false };
-            weights.linear("lm_head", shape).head()
+    pub(crate) fn new(
+        config: &ModelConfig,
+        weights: &mut dyn Weights,
+        kind: Kind,
+        device: Device,
+    ) -> Result<Self> {
+        let shape = config.decoder()?.clone();
+        let DecoderConfig { stack: parts, output } = &shape;
+        let tokens = embedding(&shape, weights);
+        let body = Body::with_tokens(tokens, parts, weights, kind, device);
+        let head = (!output.tied).then(|| {
+            let shape = LinearShape {
+                out_features: parts.vocab_size,
+                in_features: parts.embedding.size,
+                bias: output.bias,
+                layout: Layout::OutIn,
+            };
+            weights.linear(HEAD, shape).head()
         });
-        let rotary = Rotary::new(&parts.rotary, parts.attention.head_dim, parts.context, kind, device);
-        Self { config: config.clone(), embedding, blocks, norm, head, rotary, kind, device }
+        Ok(Self { config: config.clone(), shape, body, head })
     }
 
     /// What it was built from.
@@ -76,19 +67,29 @@ impl Decoder {
         &self.config
     }
 
+    /// Its parts and their sizes.
+    pub fn shape(&self) -> &DecoderConfig {
+        &self.shape
+    }
+
+    /// Number of tokens that it knows.
+    pub fn vocab_size(&self) -> i64 {
+        self.shape.stack.vocab_size
+    }
+
     /// Longest sequence, tokens.
     pub fn context(&self) -> i64 {
-        self.config.decoder().context
+        self.shape.stack.context
     }
 
     /// Kind in which it computes.
     pub fn kind(&self) -> Kind {
-        self.kind
+        self.body.kind()
     }
 
     /// Where it computes.
     pub fn device(&self) -> Device {
-        self.device
+        self.body.device()
     }
 
     /// Number of values in the base, a tied tensor counted once.
@@ -104,17 +105,16 @@ impl Decoder {
         self.parts().iter().map(count).sum()
     }
 
-    /// `ids [B, T]` (kind Int64) to `[B, T, H]`.
+    /// `ids [B, T]` (kind Int64) to the embedding of tokens `[B, T, E]`, without positions.
     ///
     /// # Errors
     /// If an id is outside the vocabulary (on a GPU libtorch aborts later instead).
     pub fn embed(&self, ids: &Tensor) -> Result<Tensor> {
-        let table = self.embedding.value().to_kind(self.kind);
-        Ok(Tensor::f_embedding(&table, &ids.to_device(self.device), -1, false, false)?)
+        self.body.embed(ids)
     }
 
     /// `ids [B, T]`, `mask [B, T]` (1 at tokens, 0 at padding; `None` if there is no padding) to the hidden states
-    /// `[B, T, H]` after the final norm.
+    /// `[B, T, E]` that the head reads.
     ///
     /// # Errors
     /// If shapes disagree, a row is longer than the context, or an id is outside the vocabulary.
@@ -128,7 +128,7 @@ impl Decoder {
         self.hidden_from(&self.embed(ids)?, mask, mode, activations)
     }
 
-    /// [`Self::hidden`] from embeddings `[B, T, H]`.
+    /// [`Self::hidden`] from embeddings `[B, T, E]`.
     ///
     /// # Errors
     /// As there.
@@ -139,129 +139,72 @@ impl Decoder {
         mode: Mode,
         activations: Activations<'_>,
     ) -> Result<Tensor> {
-        let sequence = self.sequence(embedded, mask)?;
-        let mut x = embedded.shallow_clone();
-        for block in &self.blocks {
-            x = match activations {
-                Activations::Keep => block.lock().forward(&x, &sequence, None, mode),
-                Activations::Recompute { trainable } => {
-                    Recomputed { block, sequence: &sequence, mode }.forward(&x, trainable)?
-                }
-            };
-        }
-        Ok(self.norm.forward(&x))
+        self.body.hidden(embedded, &self.body.sequence(embedded, mask)?, mode, activations)
     }
 
-    /// The embedding, then the output of every block but the last, then [`Self::hidden`]: what transformers calls
-    /// `hidden_states`, `layers + 1` tensors `[B, T, H]`.
+    /// The embedding with positions, then the output of every block but the last, then [`Self::hidden`]: what
+    /// transformers calls `hidden_states`, `layers + 1` tensors `[B, T, H]`.
     ///
     /// # Errors
     /// As [`Self::hidden`].
     pub fn hidden_states(&self, ids: &Tensor, mask: Option<&Tensor>, mode: Mode) -> Result<Vec<Tensor>> {
-        let mut states = vec![self.embed(ids)?];
-        let sequence = self.sequence(&states[0], mask)?;
-        for block in &self.blocks {
-            let x = block.lock().forward(&states[states.len() - 1], &sequence, None, mode);
-            states.push(x);
-        }
-        let last = states.pop().expect("the embedding at least");
-        states.push(self.norm.forward(&last));
-        Ok(states)
+        let embedded = self.embed(ids)?;
+        Ok(self.body.states(&embedded, &self.body.sequence(&embedded, mask)?, mode))
     }
 
-    /// `hidden [.., H]` to `[.., vocab_size]`.
+    /// `hidden [.., E]` to `[.., vocab_size]`.
     pub fn logits(&self, hidden: &Tensor, mode: Mode) -> Tensor {
-        match &self.head {
+        let logits = match &self.head {
             Some(head) => head.forward(hidden, mode),
-            None => hidden.linear(&self.embedding.value().to_kind(hidden.kind()), None::<&Tensor>),
+            None => hidden.linear(&self.body.tokens.value().to_kind(hidden.kind()), None::<&Tensor>),
+        };
+        match self.shape.output.soft_cap {
+            Some(cap) => (logits / cap).tanh() * cap,
+            None => logits,
         }
     }
 
-    /// The weight `[vocab_size, H]` that [`Self::logits`] multiplies with, if it does nothing else.
+    /// The weight `[vocab_size, E]` that [`Self::logits`] multiplies with, if it does nothing else.
     pub(crate) fn head_weight(&self) -> Option<Tensor> {
         match &self.head {
+            _ if self.shape.output.soft_cap.is_some() => None,
             Some(head) if head.bias().is_some() => None,
             Some(head) => head.plain_weight(),
-            None => Some(self.embedding.value().shallow_clone()),
+            None => Some(self.body.tokens.value().shallow_clone()),
         }
     }
 
     /// The logits `[B, vocab_size]` after the last of `ids [B, T]`, which follow the tokens in `cache`.
     pub(crate) fn advance(&self, ids: &Tensor, cache: &mut KvCache) -> Result<Tensor> {
-        let sequence = cache.sequence(ids.size()[1], &self.rotary, self.kind);
-        let mut x = self.embed(ids)?;
-        for (block, cache) in self.blocks.iter().zip(cache.layers()) {
-            x = block.lock().forward(&x, &sequence, Some(cache), Mode::Eval);
-        }
-        let last = x.narrow(1, x.size()[1] - 1, 1).squeeze_dim(1);
-        Ok(self.logits(&self.norm.forward(&last), Mode::Eval))
-    }
-
-    fn sequence(&self, embedded: &Tensor, mask: Option<&Tensor>) -> Result<Sequence> {
-        let size = embedded.size();
-        let [rows, length, _] = size[..] else {
-            return Err(Error::config(
-                "input",
-                format!("{size:?}"),
-                "expected tokens of shape [rows, length]",
-            ));
-        };
-        let mask = mask.map(|mask| mask.to_device(self.device));
-        Sequence::whole([rows, length], mask.as_ref(), &self.rotary, self.kind)
+        Ok(self.logits(&self.body.advance(ids, cache)?, Mode::Eval))
     }
 }
 
 /// A tied checkpoint may hold the shared tensor under the name of either end, or under both.
 fn embedding(config: &DecoderConfig, weights: &mut dyn Weights) -> Parameter {
-    const NAME: &str = "model.embed_tokens.weight";
-    const HEAD: &str = "lm_head.weight";
-    let shape = [config.vocab_size, config.hidden_size];
-    let head = (config.tied && weights.holds(HEAD)).then(|| weights.tensor(HEAD, &shape, Init::Normal));
-    let value = match head {
-        Some(head) if !weights.holds(NAME) => head,
-        head => {
-            let value = weights.tensor(NAME, &shape, Init::Normal);
-            if head.is_some_and(|head| head != value) {
-                weights.refuse(HEAD, &format!("differs from `{NAME}`, but the config ties them"));
+    let name = format!("{}.weight", config.stack.names.tokens);
+    let head = format!("{HEAD}.weight");
+    let shape = [config.stack.vocab_size, config.stack.embedding.size];
+    let as_head =
+        (config.output.tied && weights.holds(&head)).then(|| weights.tensor(&head, &shape, Init::Normal));
+    let value = match as_head {
+        Some(value) if !weights.holds(&name) => value,
+        other => {
+            let value = weights.tensor(&name, &shape, Init::Normal);
+            if other.is_some_and(|other| other != value) {
+                weights.refuse(&head, &format!("differs from `{name}`, but the config ties them"));
             }
             value
         }
     };
-    Parameter::new(NAME, &value)
+    Parameter::new(name, &value)
 }
 
 impl Adaptable for Decoder {
     /// # Panics
     /// If a graph of [`Activations::Recompute`] is alive, which would compute with another model then.
     fn parts(&mut self) -> Vec<Part<'_>> {
-        let Self { embedding, blocks, norm, head, .. } = self;
-        let blocks = blocks.iter_mut().flat_map(|block| block.exclusive().parts());
-        std::iter::once(Part::Parameter(embedding))
-            .chain(blocks)
-            .chain(norm.parts())
-            .chain(head.as_mut().map(Part::Linear))
-            .collect()
-    }
-}
-
-/// A block that backward can reach too, possibly on a thread of libtorch.
-#[derive(Clone, Debug)]
-pub(crate) struct SharedBlock(Arc<Mutex<Block>>);
-
-impl SharedBlock {
-    fn new(block: Block) -> Self {
-        Self(Arc::new(Mutex::new(block)))
-    }
-
-    /// A pass never changes a block, so a panic in one leaves nothing half-done.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Block> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn exclusive(&mut self) -> &mut Block {
-        Arc::get_mut(&mut self.0)
-            .expect("a model is changed only while no graph is alive that would run it again")
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner)
+        let Self { body, head, .. } = self;
+        body.parts().into_iter().chain(head.as_mut().map(Part::Linear)).collect()
     }
 }

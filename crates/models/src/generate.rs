@@ -145,7 +145,7 @@ impl Decoder {
     ) -> Result<(Ended<'a>, ControlFlow<()>)> {
         let (mut ids, mask) = left_padded(rows.iter().map(|row| &prompts[row.prompt][..]));
         let capacity = ids.size()[1] + settings.max_new_tokens as i64;
-        let mut cache = KvCache::new(self.config().decoder(), &mask, capacity, self.kind(), self.device());
+        let mut cache = KvCache::new(&self.shape().stack, &mask, capacity, self.kind(), self.device());
         let mut ended = Vec::new();
         loop {
             let logits = self.advance(&ids, &mut cache)?;

@@ -33,7 +33,7 @@ impl Decoder {
     /// # Errors
     /// If the shapes differ or a label is outside the vocabulary.
     pub fn loss(&self, hidden: &Tensor, labels: &Tensor, mode: Mode) -> Result<Loss> {
-        let scored = Scored::find(hidden, labels, self.config().decoder().vocab_size)?;
+        let scored = Scored::find(hidden, labels, self.vocab_size())?;
         let tokens = scored.tokens();
         let sum = match self.head_weight() {
             Some(weight) => {
@@ -53,11 +53,11 @@ impl Decoder {
     /// # Errors
     /// As [`Self::loss`].
     pub fn token_losses(&self, hidden: &Tensor, labels: &Tensor) -> Result<Tensor> {
-        let scored = Scored::find(hidden, labels, self.config().decoder().vocab_size)?;
+        let scored = Scored::find(hidden, labels, self.vocab_size())?;
         let size = labels.size();
         tch::no_grad(|| {
             let losses = Tensor::zeros([size[0] * size[1]], (wide(hidden.kind()), hidden.device()));
-            let chunk = chunk_rows(hidden, self.config().decoder().vocab_size);
+            let chunk = chunk_rows(hidden, self.vocab_size());
             for part in scored.chunks(chunk) {
                 let logits = self.logits(&part.rows_of(hidden), Mode::Eval);
                 let nll = negative_log_likelihood(&logits, &part.labels);

@@ -1,49 +1,82 @@
-//! The gated feed-forward part.
+//! The feed-forward part.
 
 use autograd::{Function, Needs, SavedTensor};
 use peft_core::{AdaptedLinear, Mode, Part};
 use tch::{Device, Kind, Tensor};
 
+use crate::activation::Activation;
+use crate::config::StackConfig;
 use crate::rows;
 use crate::shared_input::SharedInput;
-use crate::weights::{LinearShape, Weights};
+use crate::weights::Weights;
 
-/// Settings of the gated MLP.
+/// Settings of the feed-forward part.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MlpConfig {
     /// Width between the projections.
     pub intermediate_size: i64,
     /// Whether the projections have biases.
     pub bias: bool,
+    /// Between the projections.
+    pub activation: Activation,
 }
 
-/// `W_down·(silu(W_gate·x) ∘ W_up·x)`. Source: Shazeer, arXiv 2002.05202.
+/// `W_down·a(x)`.
 #[derive(Debug)]
-pub(crate) struct GatedMlp {
-    gate_up: SharedInput<2>,
+pub(crate) struct Mlp {
+    inner: Inner,
+    activation: Activation,
     down: AdaptedLinear,
 }
 
-impl GatedMlp {
-    pub(crate) fn new(name: &str, hidden_size: i64, config: &MlpConfig, weights: &mut dyn Weights) -> Self {
+/// What `a` is, with the activation φ.
+#[derive(Debug)]
+enum Inner {
+    /// `φ(W_up·x)`.
+    Plain(AdaptedLinear),
+    /// `φ(W_gate·x) ∘ W_up·x`. Source: Shazeer, arXiv 2002.05202.
+    Gated(SharedInput<2>),
+}
+
+impl Mlp {
+    /// The part of the block called `name`.
+    pub(crate) fn new(name: &str, config: &StackConfig, weights: &mut dyn Weights) -> Self {
+        let MlpConfig { intermediate_size: inner, bias, activation } = config.mlp;
+        let (hidden, names) = (config.hidden_size, &config.names.block);
         let mut linear = |leaf: &str, out_features, in_features| {
-            let shape = LinearShape { out_features, in_features, bias: config.bias };
+            let shape = config.linear(out_features, in_features, bias);
             weights.linear(&format!("{name}.{leaf}"), shape)
         };
-        let (hidden, inner) = (hidden_size, config.intermediate_size);
-        let gate_up = SharedInput([linear("gate_proj", inner, hidden), linear("up_proj", inner, hidden)]);
-        Self { gate_up, down: linear("down_proj", hidden, inner) }
+        let part = match *names.up {
+            [up] => Inner::Plain(linear(up, inner, hidden)),
+            [gate, up] => Inner::Gated(SharedInput([linear(gate, inner, hidden), linear(up, inner, hidden)])),
+            _ => unreachable!("a feed-forward part has an input layer, or two with a gate"),
+        };
+        Self { inner: part, activation, down: linear(names.down, hidden, inner) }
     }
 
     /// `x [B, T, H]`, same shape out.
     pub(crate) fn forward(&self, x: &Tensor, mode: Mode) -> Tensor {
-        let [gate, up] = self.gate_up.forward(x, mode);
-        let inner = SiluProduct.apply1(&[&gate, &up]).expect("a fresh tensor");
+        let inner = match &self.inner {
+            Inner::Plain(up) => self.activation.apply(&up.forward(x, mode)),
+            Inner::Gated(gate_up) => {
+                let [gate, up] = gate_up.forward(x, mode);
+                match self.activation {
+                    Activation::Silu => SiluProduct.apply1(&[&gate, &up]).expect("a fresh tensor"),
+                    other => other.apply(&gate) * up,
+                }
+            }
+        };
         self.down.forward(&inner, mode)
     }
 
     pub(crate) fn parts(&mut self) -> Vec<Part<'_>> {
-        self.gate_up.parts().chain([Part::Linear(&mut self.down)]).collect()
+        let mut parts: Vec<Part<'_>> = match &mut self.inner {
+            Inner::Plain(up) => vec![Part::Linear(up)],
+            Inner::Gated(gate_up) => gate_up.parts().collect(),
+        };
+        parts.push(Part::Linear(&mut self.down));
+        parts
     }
 }
 

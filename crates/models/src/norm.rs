@@ -1,4 +1,4 @@
-//! Root-mean-square normalization.
+//! Normalization of activations.
 
 use autograd::{Function, Needs, SavedTensor};
 use peft_core::{Parameter, Part};
@@ -7,35 +7,71 @@ use tch::{Kind, Tensor};
 use crate::rows;
 use crate::weights::{Init, Weights};
 
-/// `y = x / √(mean(x²) + ε) ∘ w`, the mean over the last axis, computed in f32 at least.
-///
-/// Source: Zhang and Sennrich, arXiv 1910.07467.
-#[derive(Debug)]
-pub struct RmsNorm {
-    weight: Parameter,
-    eps: f64,
+/// Settings of the norms of a model.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NormConfig {
+    /// Which norm.
+    pub kind: NormKind,
+    /// ε.
+    pub eps: f64,
 }
 
-impl RmsNorm {
-    /// The norm whose weight `[features]` is called `<name>.weight`.
-    pub(crate) fn new(name: &str, features: i64, eps: f64, weights: &mut dyn Weights) -> Self {
-        let name = format!("{name}.weight");
-        let weight = weights.tensor(&name, &[features], Init::Ones);
-        Self { weight: Parameter::new(name, &weight), eps }
+/// A norm over the last axis, computed in f32 at least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NormKind {
+    /// `y = x / √(mean(x²) + ε) ∘ w`. Source: Zhang and Sennrich, arXiv 1910.07467.
+    Rms,
+    /// The same with `1 + w`, multiplied before it is rounded to the kind of x (Gemma).
+    RmsPlusOne,
+    /// `y = (x − mean(x)) / √(var(x) + ε) ∘ w + b`. Source: Ba et al., arXiv 1607.06450.
+    Layer,
+}
+
+/// A norm with its tensors.
+#[derive(Debug)]
+pub(crate) struct Norm {
+    config: NormConfig,
+    weight: Parameter,
+    bias: Option<Parameter>,
+}
+
+impl Norm {
+    /// The norm whose tensors `[features]` are called `<name>.weight` and, if it has one, `<name>.bias`.
+    pub(crate) fn new(name: &str, features: i64, config: NormConfig, weights: &mut dyn Weights) -> Self {
+        let mut parameter = |leaf: &str, init| {
+            let name = format!("{name}.{leaf}");
+            let value = weights.tensor(&name, &[features], init);
+            Parameter::new(name, &value)
+        };
+        let one = if config.kind == NormKind::RmsPlusOne { Init::Zeros } else { Init::Ones };
+        let weight = parameter("weight", one);
+        let bias = (config.kind == NormKind::Layer).then(|| parameter("bias", Init::Zeros));
+        Self { config, weight, bias }
     }
 
     /// `x [.., features]`, same shape out.
-    pub fn forward(&self, x: &Tensor) -> Tensor {
-        let weight = self.weight.value().to_kind(x.kind());
-        RmsNormalize { eps: self.eps }.apply1(&[x, &weight]).expect("a fresh tensor")
+    pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
+        let NormConfig { kind, eps } = self.config;
+        let weight = self.weight.value();
+        let scaled = |weight: &Tensor| RmsNormalize { eps }.apply1(&[x, weight]).expect("a fresh tensor");
+        match kind {
+            NormKind::Rms => scaled(&weight.to_kind(x.kind())),
+            NormKind::RmsPlusOne => scaled(&(weight.to_kind(wide(x.kind())) + 1.0)),
+            NormKind::Layer => {
+                let weight = weight.to_kind(x.kind());
+                let bias = self.bias.as_ref().map(|bias| bias.value().to_kind(x.kind()));
+                x.layer_norm(weight.size(), Some(&weight), bias.as_ref(), eps, false)
+            }
+        }
     }
 
-    pub(crate) fn parts(&mut self) -> Vec<Part<'_>> {
-        vec![Part::Parameter(&mut self.weight)]
+    pub(crate) fn parts(&mut self) -> impl Iterator<Item = Part<'_>> {
+        std::iter::once(&mut self.weight).chain(self.bias.as_mut()).map(Part::Parameter)
     }
 }
 
-/// Inputs `x [.., n]`, `w [n]`. Keeps `x` and `r = 1/√(mean(x²) + ε)`, one number a row:
+/// Inputs `x [.., n]`, `w [n]`, either of the kind of x or wider; the product is rounded after a multiplication with
+/// a wide one. Keeps `x` and `r = 1/√(mean(x²) + ε)`, one number a row:
 ///
 /// `dx = r·(dy∘w) − x·r³/n·⟨dy∘w, x⟩`, `dw = Σ dy∘(r·x)`.
 struct RmsNormalize {
@@ -69,6 +105,8 @@ impl Function for RmsNormalize {
             let rstd = (mean + self.eps).rsqrt_out(&rstd.narrow(0, start, length));
             if kind == wide {
                 let _ = x.mul_out(&y, &rstd).g_mul_(weight);
+            } else if weight.kind() == wide {
+                y.shallow_clone().copy_(&(x * rstd * *weight));
             } else {
                 let _ = (x * rstd).to_kind(kind).mul_out(&y, weight);
             }
@@ -82,6 +120,7 @@ impl Function for RmsNormalize {
         let (x, weight, dy) = (saved.x.unpack(), saved.weight.unpack(), rows::flat(grad));
         let (kind, wide) = (x.kind(), saved.rstd.kind());
         let features = x.size()[1] as f64;
+        let weight_kind = weight.kind();
         let weight = weight.to_kind(wide);
         let dx = needs.then(0, || x.empty_like());
         let mut dw = needs.then(1, || weight.zeros_like());
@@ -104,7 +143,7 @@ impl Function for RmsNormalize {
             }
         }
         let dx = dx.map(|dx| dx.view(grad.size().as_slice()));
-        vec![dx, dw.map(|dw| dw.to_kind(kind))]
+        vec![dx, dw.map(|dw| dw.to_kind(weight_kind))]
     }
 }
 

@@ -4,8 +4,8 @@ use autograd::{Function, Needs, SavedTensor};
 use peft_core::{Mode, Result};
 use tch::Tensor;
 
-use crate::decoder::SharedBlock;
 use crate::sequence::Sequence;
+use crate::stack::SharedBlock;
 
 /// One pass through a block. Inputs: `x`, then every tensor that may train in it, so that autograd knows whose
 /// gradients come out of [`Function::backward`].

@@ -23,6 +23,8 @@ pub(crate) struct LinearShape {
     pub(crate) in_features: i64,
     /// Whether there is a bias.
     pub(crate) bias: bool,
+    /// How the weight is stored.
+    pub(crate) layout: Layout,
 }
 
 /// A supply of tensors by name. A checkpoint notes what is missing or has another shape, and tells at the end.
@@ -44,10 +46,14 @@ pub(crate) trait Weights {
 impl dyn Weights + '_ {
     /// The layer with `<name>.weight` and, where `shape` says so, `<name>.bias`.
     pub(crate) fn linear(&mut self, name: &str, shape: LinearShape) -> AdaptedLinear {
-        let size = [shape.out_features, shape.in_features];
-        let weight = self.tensor(&format!("{name}.weight"), &size, Init::Normal);
-        let bias = shape.bias.then(|| self.tensor(&format!("{name}.bias"), &size[..1], Init::Zeros));
-        AdaptedLinear::new(name, &weight, bias.as_ref(), Layout::OutIn)
+        let LinearShape { out_features, in_features, bias, layout } = shape;
+        let name_of_weight = format!("{name}.weight");
+        let weight = match layout {
+            Layout::OutIn => self.tensor(&name_of_weight, &[out_features, in_features], Init::Normal),
+            Layout::InOut => self.tensor(&name_of_weight, &[in_features, out_features], Init::Normal).tr(),
+        };
+        let bias = bias.then(|| self.tensor(&format!("{name}.bias"), &[out_features], Init::Zeros));
+        AdaptedLinear::new(name, &weight, bias.as_ref(), layout)
     }
 }
 

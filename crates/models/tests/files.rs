@@ -134,12 +134,12 @@ fn configs() {
         json.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
         ModelConfig::parse(json.as_object().unwrap().clone())
     };
-    assert_eq!(parse(serde_json::json!({})).unwrap().decoder().attention.head_dim, 4);
+    assert_eq!(parse(serde_json::json!({})).unwrap().decoder().unwrap().stack.attention.head_dim, 4);
     let error = parse(serde_json::json!({"model_type": "lama"})).unwrap_err();
     assert_eq!(error.to_string(), "unknown model type `lama`");
     assert_eq!(error.hint().unwrap(), "did you mean `llama`?");
     for (change, message) in [
-        (serde_json::json!({"hidden_act": "gelu"}), "`hidden_act = gelu`"),
+        (serde_json::json!({"hidden_act": "mish"}), "`hidden_act = mish`"),
         (serde_json::json!({"num_key_value_heads": 3}), "must divide the 2 query heads"),
         (serde_json::json!({"hidden_size": 6}), "`head_dim = 3`"),
         (serde_json::json!({"vocab_size": 0}), "`vocab_size = 0`"),
@@ -154,7 +154,7 @@ fn configs() {
     let legacy = parse(serde_json::json!({"rope_theta": 5.0, "rope_scaling": null})).unwrap();
     let current =
         parse(serde_json::json!({"rope_parameters": {"rope_type": "default", "rope_theta": 5.0}})).unwrap();
-    assert_eq!(legacy.decoder(), current.decoder());
+    assert_eq!(legacy.decoder().unwrap(), current.decoder().unwrap());
 }
 
 #[test]
@@ -205,7 +205,7 @@ fn saved_and_loaded_again() {
 #[test]
 fn fresh_weights_depend_on_their_names_and_seed() {
     let config = ModelConfig::load(&ModelFiles::Folder(golden(GOLDEN[0]).join("model"))).unwrap();
-    let fresh = |seed| Decoder::random(&config, &Seeds::new(seed), Kind::Float, Device::Cpu);
+    let fresh = |seed| Decoder::random(&config, &Seeds::new(seed), Kind::Float, Device::Cpu).unwrap();
     let (mut a, mut b) = (fresh(0), fresh(0));
     assert_eq!(a.state_dict(), b.state_dict());
     assert_ne!(logits(&fresh(0)), logits(&fresh(1)));
@@ -217,7 +217,7 @@ fn fresh_weights_depend_on_their_names_and_seed() {
 #[test]
 fn an_outline_has_shapes_and_names_only() {
     let config = ModelConfig::load(&ModelFiles::Folder(golden(GOLDEN[1]).join("model"))).unwrap();
-    let mut outline = Decoder::outline(&config);
+    let mut outline = Decoder::outline(&config).unwrap();
     let mut loaded = load(&golden(GOLDEN[1]).join("model"), Kind::Float);
     let describe = |model: &mut Decoder| -> Vec<_> {
         model.linears().iter().map(|l| (l.name().to_owned(), l.shape(), l.is_head())).collect()

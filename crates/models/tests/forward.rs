@@ -5,7 +5,7 @@ mod common;
 use std::path::Path;
 
 use common::{Everything, GOLDEN, Tolerance, attach, golden, load, shared, tensors};
-use models::{Activations, Decoder};
+use models::{Activations, Decoder, PositionConfig};
 use peft_core::{Gradients, Mode, StateDict};
 use tch::{IndexOp, Kind, Tensor};
 
@@ -102,7 +102,17 @@ fn golden_cases() {
 
 #[test]
 fn parity_cases() {
-    for name in ["model-llama", "model-llama3-tied"] {
+    for name in [
+        "model-llama",
+        "model-llama3-tied",
+        "model-mistral-window",
+        "model-qwen2",
+        "model-qwen3",
+        "model-gemma2",
+        "model-gpt2",
+        "model-gptj",
+        "model-opt",
+    ] {
         let Some(folder) = shared(&format!("parity/{name}")) else { return };
         check(&mut case(&folder, "batches.safetensors"));
     }
@@ -112,8 +122,8 @@ fn parity_cases() {
 fn frequencies() {
     for name in GOLDEN {
         let case = case(&golden(name), "inputs.safetensors");
-        let config = case.model.config().decoder();
-        let frequencies = Tensor::from_slice(&config.rotary.frequencies(config.attention.head_dim));
+        let PositionConfig::Rotary(rotary) = &case.model.shape().stack.positions else { panic!() };
+        let frequencies = Tensor::from_slice(&rotary.frequencies());
         Tolerance { atol: 0.0, rtol: 1e-6 }.check(name, &frequencies, &case.expected["inv_freq"]);
     }
 }

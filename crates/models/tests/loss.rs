@@ -66,7 +66,7 @@ fn a_frozen_head_in_many_chunks() {
         "num_attention_heads": 2, "max_position_embeddings": 300, "initializer_range": 0.5,
     });
     let config = ModelConfig::parse(json.as_object().unwrap().clone()).unwrap();
-    let model = Decoder::random(&config, &Seeds::new(0), Kind::Double, Device::Cpu);
+    let model = Decoder::random(&config, &Seeds::new(0), Kind::Double, Device::Cpu).unwrap();
     let ids = random_ids(&model, 3, 300);
     let hidden = model.hidden(&ids, None, MODE, Activations::Keep).unwrap().set_requires_grad(true);
     let labels = labels(&ids);

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 use tch::{Device, Tensor};
@@ -19,6 +19,7 @@ pub struct Attachment {
     seeds: Seeds,
     fingerprint: String,
     replaced: u64,
+    modules_to_save: Vec<String>,
 }
 
 impl Attachment {
@@ -73,6 +74,7 @@ impl Attachment {
             seeds: seeds.clone(),
             fingerprint: String::new(),
             replaced: 0,
+            modules_to_save: Vec::new(),
         };
         match attachment.build(model, targets, storage, file) {
             Ok(()) => Ok(attachment),
@@ -92,7 +94,7 @@ impl Attachment {
         file: Option<FileTensors<'_>>,
     ) -> Result<()> {
         let device = device_of(model);
-        self.tune_whole(model, storage, device)?;
+        self.tune_whole(model, targets, storage, device)?;
         self.replaced = self.store.count_saved();
         self.sites = targets.sites(model, |linear| linear.adapter(&self.name).is_none())?;
         let given = file.map(|file| self.import(model, file)).transpose()?;
@@ -131,15 +133,29 @@ impl Attachment {
         Ok(())
     }
 
-    /// Parameters that the method trains as a whole.
-    fn tune_whole(&mut self, model: &mut dyn Adaptable, storage: &dyn Storage, device: Device) -> Result<()> {
+    /// Parameters that train as a whole, because the method or `modules_to_save` says so.
+    fn tune_whole(
+        &mut self,
+        model: &mut dyn Adaptable,
+        targets: &Targets,
+        storage: &dyn Storage,
+        device: Device,
+    ) -> Result<()> {
+        let mut saved = BTreeSet::new();
+        let mut known = Vec::new();
         for part in model.parts() {
             match part {
-                Part::Parameter(parameter) => self.tune_parameter(parameter, device)?,
+                Part::Parameter(parameter) => {
+                    saved.extend(targets.saves(parameter.name()));
+                    self.tune_parameter(parameter, targets, device)?;
+                }
                 Part::Linear(linear) => {
                     let weight_name = format!("{}.weight", linear.name());
-                    if let Some(role) = self.method.trains_base(&weight_name) {
-                        if storage.is_lossy() || linear.frozen().as_dense().is_none() {
+                    saved.extend(targets.saves(&weight_name));
+                    known.push(linear.name().to_owned());
+                    if let Some(role) = self.role_of_whole(&weight_name, targets) {
+                        let beside = targets.saves(&weight_name).is_some();
+                        if (storage.is_lossy() && !beside) || linear.frozen().as_dense().is_none() {
                             return Err(crate::Error::Unsupported {
                                 what: format!("training `{weight_name}` itself on a quantized base"),
                                 reason: "its steps are far smaller than the distance of two stored values"
@@ -152,21 +168,41 @@ impl Attachment {
                         linear.carry(&self.name, Attached::new(WholeWeight(weight)), &crate::AsLoaded)?;
                     }
                     if let Some(bias) = linear.bias_mut() {
-                        self.tune_parameter(bias, device)?;
+                        self.tune_parameter(bias, targets, device)?;
                     }
                 }
             }
         }
+        if let Some(name) = targets.modules_to_save.iter().find(|name| !saved.contains(name.as_str())) {
+            let (what, reason) = ("module to save", Some("nor any other part of it".to_owned()));
+            return Err(crate::Error::Unmatched { what, pattern: name.clone(), reason, known });
+        }
+        self.modules_to_save = saved.into_iter().map(str::to_owned).collect();
         Ok(())
     }
 
-    fn tune_parameter(&mut self, parameter: &mut crate::Parameter, device: Device) -> Result<()> {
-        let Some(role) = self.method.trains_base(parameter.name()) else { return Ok(()) };
+    /// The role of a tensor of the base that trains as a whole.
+    fn role_of_whole(&self, name: &str, targets: &Targets) -> Option<Role> {
+        self.method.trains_base(name).or_else(|| targets.saves(name).map(|_| Role::Head))
+    }
+
+    fn tune_parameter(
+        &mut self,
+        parameter: &mut crate::Parameter,
+        targets: &Targets,
+        device: Device,
+    ) -> Result<()> {
+        let Some(role) = self.role_of_whole(parameter.name(), targets) else { return Ok(()) };
         let (module, leaf) = parameter.name().rsplit_once('.').unwrap_or(("", parameter.name()));
         let mut params = Params::new(&mut self.store, Some(module), &self.seeds, device);
         let tuned = params.trainable(leaf, role, parameter.frozen())?.tensor();
         parameter.tune(&self.name, tuned);
         Ok(())
+    }
+
+    /// The modules that train as a whole beside the adapted layers and are stored with the adapter.
+    pub fn modules_to_save(&self) -> &[String] {
+        &self.modules_to_save
     }
 
     /// How many of the adapter's values stand in place of values of the base, because these train as a whole.

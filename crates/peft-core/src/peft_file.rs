@@ -130,7 +130,19 @@ impl AdapterFile {
             modules: parse("target_modules", modules)?,
             exclude: field("exclude_modules").map(|value| parse("exclude_modules", value)).transpose()?,
             layers,
+            modules_to_save: self.modules_to_save(),
         })
+    }
+
+    /// Those of `modules_to_save` that the file holds tensors of: PEFT lists the names of heads in general.
+    fn modules_to_save(&self) -> Vec<String> {
+        let named = self.config.get("modules_to_save").and_then(Value::as_array);
+        let names: BTreeSet<&str> = named.into_iter().flatten().filter_map(Value::as_str).collect();
+        let held = |name: &&str| {
+            let one = Targets { modules_to_save: vec![(*name).to_owned()], ..Targets::default() };
+            self.tensors.keys().any(|tensor| one.saves(tensor).is_some())
+        };
+        names.into_iter().filter(held).map(str::to_owned).collect()
     }
 
     /// Refuses settings that change the function and are not understood here.
@@ -195,8 +207,8 @@ fn understood(peft_type: &str) -> &'static [&'static str] {
     }
 }
 
-/// Keys that say where an adapter came from and what it may be used for, not what it computes.
-const NEUTRAL: [&str; 16] = [
+/// Keys that say where an adapter came from, what it may be used for and where it is attached, not what it computes.
+const NEUTRAL: [&str; 17] = [
     "auto_mapping",
     "base_model_name_or_path",
     "ensure_weight_tying",
@@ -211,6 +223,7 @@ const NEUTRAL: [&str; 16] = [
     "task_type",
     "trainable_token_indices",
     "megatron_core",
+    "modules_to_save",
     "fan_in_fan_out",
     "runtime_config",
 ];
@@ -246,7 +259,11 @@ pub fn adapter_file(
     for key in ["auto_mapping", "revision", "layers_to_transform", "layers_pattern"] {
         config.entry(key).or_insert(Value::Null);
     }
-    config.entry("modules_to_save").or_insert(Value::Null);
+    if attachment.modules_to_save().is_empty() {
+        config.entry("modules_to_save").or_insert(Value::Null);
+    } else {
+        config.insert("modules_to_save".into(), json!(attachment.modules_to_save()));
+    }
     config.entry("bias").or_insert(json!("none"));
     let mut metadata = metadata;
     metadata.insert("format".into(), "pt".into());

@@ -18,6 +18,10 @@ pub struct Targets {
     /// Only in these layers (first numbered component of the path).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layers: Option<Vec<u32>>,
+    /// Modules that train as a whole and are stored with the adapter, such as a task head. A name selects the module
+    /// whose path equals it or ends with `.` + name, with all that is in it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub modules_to_save: Vec<String>,
 }
 
 /// A selection of modules: a list, a regular expression, or all linear layers.
@@ -68,6 +72,13 @@ impl Targets {
             shape: linear.shape(),
         };
         Ok(selected.enumerate().map(site).collect())
+    }
+
+    /// The entry of `modules_to_save` that the tensor called `name` belongs to.
+    pub fn saves(&self, name: &str) -> Option<&str> {
+        let modules = name.match_indices('.').map(|(end, _)| &name[..end]);
+        let saved = |module: &str| self.modules_to_save.iter().find(|save| ends_with_component(module, save));
+        modules.filter_map(saved).next().map(String::as_str)
     }
 
     /// Positions of the selected candidates, in order.

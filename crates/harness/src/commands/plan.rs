@@ -75,7 +75,7 @@ impl Plan {
     fn new(experiment: &Experiment, args: &RunArgs) -> Result<Self> {
         let files = experiment.task.training.model.parse::<ModelSource>()?.files(&builtin::models())?;
         let config = ModelConfig::load(&files)?;
-        let mut model = Decoder::outline(&config);
+        let mut model = Decoder::outline(&config)?;
         let sites = experiment.targets().sites(&mut model, |_| true)?;
         let text = Text::load(&files)?;
         let task = Task::load(experiment.task.clone(), args.data.as_deref())?;

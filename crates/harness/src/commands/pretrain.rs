@@ -140,7 +140,7 @@ fn fresh_decoder(file: &PretrainFile, tokenizer: &TextTokenizer, args: &Pretrain
     let serde_json::Value::Object(json) = json!(config) else { unreachable!("a table is an object") };
     let config = ModelConfig::parse(json)?;
     let seeds = Seeds::new(file.training.seed).child("init");
-    Ok(Decoder::random(&config, &seeds, Kind::Float, device::parse(&args.device)?))
+    Ok(Decoder::random(&config, &seeds, Kind::Float, device::parse(&args.device)?)?)
 }
 
 struct Outcome {

@@ -105,7 +105,13 @@ impl Case {
                 CoreError::format(self.folder.join("case.json"), format!("target_modules: {error}"))
             })?;
         // Methods that train the base itself name no targets.
-        let targets = names.map(Targets::names).unwrap_or_default();
+        let mut targets = names.map(Targets::names).unwrap_or_default();
+        if let Some(saved) = config.remove("modules_to_save") {
+            targets.modules_to_save = serde_json::from_value(saved).map_err(|error| {
+                CoreError::format(self.folder.join("case.json"), format!("modules_to_save: {error}"))
+            })?;
+        }
+        config.remove("fan_in_fan_out"); // the model says so
         if config.get("r").and_then(Value::as_i64) == Some(0) {
             // No low-rank part, so no scale of one.
             config.remove("r");

@@ -1,35 +1,42 @@
 //! Cases of kind `train`: initialization, gradients, steps, merging, saving, through the loop itself.
 
-use std::collections::BTreeMap;
+mod watch;
+
 use std::path::Path;
 
 use peft_core::peft_file::AdapterFile;
 use peft_core::{
-    Active, Adaptable, AsLoaded, Attachment, FileTensors, Gradients, Layout, Mode, Nf4, ParamStore, Phase,
-    Seeds, StateDict, Storage, Targets,
+    Active, AsLoaded, Attachment, FileTensors, Layout, Nf4, ParamStore, Seeds, StateDict, Storage, Targets,
 };
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
+use self::watch::{Watch, phase_rates};
+use super::subject::{CaseFeed, Named, Subject};
 use super::{Case, Checks};
 use crate::adapter::{Provenance, adapter_file, attach};
-use crate::causal_lm::{CausalLm, Part};
-use crate::train::{Feed, Flow, Observer, Settings, StepData, StepReport, train};
-use crate::{Error, Result, session};
+use crate::causal_lm::CausalLm;
+use crate::classification::{RewardModel, RowClassifier};
+use crate::train::{Settings, train};
+use crate::{Error, Result};
 
 pub(super) fn run(case: &Case, checks: &mut Checks, save_adapter: Option<&Path>) -> Result<()> {
-    let task: String = case.field("task")?;
-    if task != "causal_lm" {
-        return Err(Error::Usage(format!("train cases of task `{task}` cannot be run yet")));
+    match case.field::<String>("task")?.as_str() {
+        "causal_lm" => run_as::<CausalLm>(case, checks, save_adapter),
+        "sequence_classification" => run_as::<RowClassifier>(case, checks, save_adapter),
+        "reward_model" => run_as::<RewardModel>(case, checks, save_adapter),
+        task => Err(Error::Usage(format!("train cases of task `{task}` cannot be run yet"))),
     }
+}
+
+fn run_as<S: Subject>(case: &Case, checks: &mut Checks, save_adapter: Option<&Path>) -> Result<()> {
     let expected = case.tensors("expected.safetensors")?;
-    let batches = Batches::read(case)?;
-    let mut setup = Setup::new(case)?;
+    let batches = case.tensors("batches.safetensors")?;
+    let mut setup = Setup::<S>::new(case, &batches)?;
     let warm = case.fields.get("warm").and_then(serde_json::Value::as_bool).unwrap_or(false);
 
-    let base_logits = setup.logits(&batches);
+    let base = setup.outputs()?;
     setup.learner.activate(&setup.attachment.active());
-    let initial = setup.logits(&batches);
-    batches.compare(checks, &expected, "logits_init", &initial);
+    let initial = setup.compare(checks, &expected, "init", "")?;
     if case.fields.contains_key("base_quantization") {
         for linear in setup.learner.linears() {
             let name = format!("residual.{}.weight", linear.name());
@@ -39,7 +46,9 @@ pub(super) fn run(case: &Case, checks: &mut Checks, save_adapter: Option<&Path>)
         }
     }
     if case.fields.get("init_is_identity") == Some(&serde_json::Value::Bool(true)) && !warm {
-        checks.tensor("logits_init.equals_base", &initial, &base_logits);
+        for ((name, got), (_, want)) in initial.iter().zip(&base) {
+            checks.tensor(&format!("{name}_init.equals_base"), got, want);
+        }
     }
 
     let optimizer = case.optimizer()?;
@@ -56,16 +65,8 @@ pub(super) fn run(case: &Case, checks: &mut Checks, save_adapter: Option<&Path>)
     if let Some((_, last)) = phase_rates.last() {
         settings.optimizer.lr = *last;
     }
-    let mut watch = Watch {
-        case,
-        checks,
-        expected: &expected,
-        phase: 0,
-        phases: 1,
-        phase_rates,
-        curves: Curves::default(),
-    };
-    let mut feed = batches.feed();
+    let mut watch = Watch::new(case, checks, &expected, phase_rates);
+    let mut feed = CaseFeed::<S>::new(&batches);
     train(&mut setup.learner, &mut setup.attachment, &mut feed, &settings, &mut watch)?;
     let Watch { curves, .. } = watch;
     for (name, values) in curves.of_method.iter().filter(|(name, _)| expected.contains_key(*name)) {
@@ -82,12 +83,12 @@ pub(super) fn run(case: &Case, checks: &mut Checks, save_adapter: Option<&Path>)
     Ok(())
 }
 
-fn after_training(
+fn after_training<S: Subject>(
     case: &Case,
     checks: &mut Checks,
     expected: &StateDict,
-    batches: &Batches,
-    setup: &mut Setup,
+    batches: &StateDict,
+    setup: &mut Setup<S>,
 ) -> Result<()> {
     setup.learner.activate(&setup.attachment.active());
     for (name, want) in group(expected, "param") {
@@ -114,8 +115,7 @@ fn after_training(
         let got = setup.attachment.store().count_trainable();
         checks.count("count_trainable", got, want.int64_value(&[]));
     }
-    let trained = setup.logits(batches);
-    batches.compare(checks, expected, "logits_final", &trained);
+    setup.compare(checks, expected, "final", "")?;
     for linear in setup.learner.linears() {
         let name = format!("merged.{}.weight", linear.name());
         if let Some(want) = expected.get(&name) {
@@ -125,27 +125,26 @@ fn after_training(
         }
     }
     setup.learner.merge();
-    batches.compare_as(checks, expected, "logits_final", "logits_final.merged", &setup.logits(batches));
+    setup.compare(checks, expected, "final", ".merged")?;
     setup.learner.unmerge();
     if case.has("adapter_final") {
-        let mut fresh = Setup::new(case)?;
+        let mut fresh = Setup::<S>::new(case, batches)?;
         let file = AdapterFile::read(&case.folder.join("adapter_final"))?;
         let start = AdapterFile::read(&case.folder.join("adapter_init"))?;
         let tensors = FileTensors { start: Some(&start.tensors), ..FileTensors::from(&file) };
         fresh.attachment.fill(&mut fresh.learner, tensors)?;
         fresh.learner.activate(&fresh.attachment.active());
-        batches.compare_as(checks, expected, "logits_final", "logits_final.reloaded", &fresh.logits(batches));
+        fresh.compare(checks, expected, "final", ".reloaded")?;
     }
     // Files that say by themselves what they are: as PEFT wrote them earlier, or as plain LoRA.
     for folder in ["adapter_final_legacy", "adapter_final_lora"] {
         if case.has(folder) {
-            let decoder = session::load_decoder(&case.folder.join("model"), Kind::Float, tch::Device::Cpu)?;
-            let mut learner = CausalLm::new(decoder, false);
+            let mut learner = S::load(&case.folder.join("model"))?;
             let file = AdapterFile::read(&case.folder.join(folder))?;
-            let (attachment, ..) = attach(&mut learner, "file", &file, None)?;
+            let (attachment, _, settings) = attach(&mut learner, "file", &file, None)?;
             learner.activate(&attachment.active());
-            let name = format!("logits_final.{folder}");
-            batches.compare_as(checks, expected, "logits_final", &name, &logits(&learner, batches));
+            let alone = Setup { learner, attachment, settings, first: S::step(batches, 0)? };
+            alone.compare(checks, expected, "final", &format!(".{folder}"))?;
         }
     }
     Ok(())
@@ -164,19 +163,19 @@ fn mask_at(store: &ParamStore, module: &str, want: &Tensor) -> Option<Tensor> {
     })
 }
 
-/// The model of a case with its initial adapter.
-struct Setup {
-    learner: CausalLm,
+/// The model of a case with its initial adapter, and the batch whose outputs are compared.
+struct Setup<S: Subject> {
+    learner: S,
     attachment: Attachment,
     settings: toml::Table,
+    first: S::Part,
 }
 
-impl Setup {
-    fn new(case: &Case) -> Result<Self> {
+impl<S: Subject> Setup<S> {
+    fn new(case: &Case, batches: &StateDict) -> Result<Self> {
         let (settings, targets): (toml::Table, Targets) = case.method_settings()?;
         let info = methods::find(&case.method)?;
-        let decoder = session::load_decoder(&case.folder.join("model"), Kind::Float, tch::Device::Cpu)?;
-        let mut learner = CausalLm::new(decoder, false);
+        let mut learner = S::load(&case.folder.join("model"))?;
         let method = (info.build)(settings.clone())?;
         let mut attachment =
             Attachment::new(&mut learner, "default", method, &targets, &*storage(case)?, &Seeds::new(0))?;
@@ -186,11 +185,25 @@ impl Setup {
             attachment.fill(&mut learner, start)?;
         }
         learner.activate(&Active::None);
-        Ok(Self { learner, attachment, settings })
+        Ok(Self { learner, attachment, settings, first: S::step(batches, 0)? })
     }
 
-    fn logits(&self, batches: &Batches) -> Tensor {
-        logits(&self.learner, batches)
+    fn outputs(&self) -> Result<Named> {
+        self.learner.outputs(&self.first)
+    }
+
+    /// Compares the outputs with `<output>_<time>`, calls that `<output>_<time><way>`, and returns them.
+    fn compare(&self, checks: &mut Checks, expected: &StateDict, time: &str, way: &str) -> Result<Named> {
+        let outputs = self.outputs()?;
+        for (output, got) in &outputs {
+            let (name, label) = (format!("{output}_{time}"), format!("{output}_{time}{way}"));
+            let specified = |tensor| S::specified(&self.first, output, tensor);
+            match expected.get(&name) {
+                Some(want) => checks.tensor(&label, &specified(got), &specified(want)),
+                None => checks.absent(&label, "the case does not hold it"),
+            }
+        }
+        Ok(outputs)
     }
 
     fn adapter_file(&mut self, case: &Case) -> Result<AdapterFile> {
@@ -198,6 +211,7 @@ impl Setup {
             method: methods::find(&case.method)?,
             settings: &self.settings,
             base_model: &case.folder.join("model").display().to_string(),
+            task_type: S::TASK_TYPE,
             quantize: None,
         };
         adapter_file(&mut self.learner, &self.attachment, &provenance)
@@ -220,189 +234,6 @@ fn storage(case: &Case) -> Result<Box<dyn Storage>> {
         return Err(Error::Usage(format!("base_quantization of type `{}` cannot be run", r#type)));
     }
     Ok(Box::new(Nf4 { block_size: blocksize, double_quantization: double_quant }))
-}
-
-/// Of batch 0, `[B, T, V]`.
-fn logits(learner: &CausalLm, batches: &Batches) -> Tensor {
-    tch::no_grad(|| {
-        let (ids, mask) = (batches.ids.get(0), batches.mask.get(0));
-        let hidden = learner.decoder.hidden(&ids, Some(&mask), Mode::Eval, models::Activations::Keep);
-        learner.decoder.logits(&hidden.expect("the case fits its model"), Mode::Eval)
-    })
-}
-
-/// Token batches of a case, one for each step.
-struct Batches {
-    ids: Tensor,
-    mask: Tensor,
-    labels: Tensor,
-}
-
-impl Batches {
-    fn read(case: &Case) -> Result<Self> {
-        let mut tensors = case.tensors("batches.safetensors")?;
-        let mut take = |name: &str| {
-            tensors.remove(name).ok_or_else(|| Error::Usage(format!("batches.safetensors holds no `{name}`")))
-        };
-        Ok(Self { ids: take("input_ids")?, mask: take("attention_mask")?, labels: take("labels")? })
-    }
-
-    fn feed(&self) -> CaseFeed<'_> {
-        CaseFeed { batches: self, step: 0 }
-    }
-
-    /// Compares logits of batch 0 where it has tokens.
-    fn compare(&self, checks: &mut Checks, expected: &StateDict, name: &str, got: &Tensor) {
-        self.compare_as(checks, expected, name, name, got);
-    }
-
-    fn compare_as(&self, checks: &mut Checks, expected: &StateDict, name: &str, label: &str, got: &Tensor) {
-        match expected.get(name) {
-            Some(want) => checks.tensor(label, &self.visible(got), &self.visible(want)),
-            None => checks.absent(label, "the case does not hold it"),
-        }
-    }
-
-    /// The logits of batch 0 at its tokens, `[tokens, V]`.
-    fn visible(&self, logits: &Tensor) -> Tensor {
-        let at = self.mask.get(0).reshape(-1).nonzero().view(-1);
-        logits.reshape([-1, logits.size()[2]]).index_select(0, &at)
-    }
-}
-
-struct CaseFeed<'a> {
-    batches: &'a Batches,
-    step: i64,
-}
-
-impl Feed<Part> for CaseFeed<'_> {
-    fn next_step(&mut self) -> Result<StepData<Part>> {
-        let Batches { ids, mask, labels } = self.batches;
-        let labels = labels.get(self.step);
-        // The first label of a row is compared with nothing.
-        let scored = labels.narrow(1, 1, labels.size()[1] - 1).ne(-100).sum(Kind::Int64).int64_value(&[]);
-        let mask = mask.get(self.step);
-        let tokens = mask.sum(Kind::Int64).int64_value(&[]).cast_unsigned();
-        let samples = mask.size()[0].cast_unsigned();
-        let part = Part { ids: ids.get(self.step), mask, labels, divisor: scored as f64 };
-        self.step += 1;
-        Ok(StepData { parts: vec![part], tokens, samples })
-    }
-
-    fn restart(&mut self) {
-        self.step = 0;
-    }
-}
-
-#[derive(Default)]
-struct Curves {
-    loss: Vec<f64>,
-    grad_norm: Vec<f64>,
-    lr: Vec<f64>,
-    /// The regularizer and the method's telemetry.
-    of_method: BTreeMap<String, Vec<f64>>,
-}
-
-/// Compares what can only be seen while training.
-struct Watch<'a> {
-    case: &'a Case,
-    checks: &'a mut Checks,
-    expected: &'a StateDict,
-    phase: usize,
-    phases: usize,
-    phase_rates: Vec<(String, f64)>,
-    curves: Curves,
-}
-
-impl Observer<CausalLm> for Watch<'_> {
-    fn adjust_phases(&mut self, phases: &mut [Phase]) {
-        self.phases = phases.len();
-        for phase in phases {
-            if let Some((_, lr)) = self.phase_rates.iter().find(|(name, _)| name == phase.name) {
-                phase.lr = Some(*lr);
-            }
-        }
-    }
-
-    fn phase_ends(&mut self, index: usize, attachment: &Attachment) -> Result<()> {
-        if index == 0 {
-            for (name, want) in group(self.expected, "phase1_param") {
-                match attachment.store().find(own_name(name)) {
-                    Some(entry) => self.checks.tensor(&format!("phase1_param.{name}"), &entry.tensor, want),
-                    None => self.checks.absent(&format!("phase1_param.{name}"), "no such tensor"),
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn phase_begins(&mut self, index: usize, _phase: &Phase, attachment: &mut Attachment) -> Result<()> {
-        self.phase = index;
-        if index == 1 && self.case.has("adapter_phase2_init") {
-            let file = AdapterFile::read(&self.case.folder.join("adapter_phase2_init"))?;
-            attachment.store_mut().load_adapter(&file.tensors, &file.origin)?;
-        }
-        Ok(())
-    }
-
-    fn gradients(
-        &mut self,
-        report: StepReport,
-        gradients: &Gradients,
-        attachment: &Attachment,
-    ) -> Result<()> {
-        self.curves.loss.push(report.loss);
-        self.curves.grad_norm.push(gradients.norm());
-        self.curves.lr.push(report.lr);
-        if let Some(extra) = attachment.regularizer() {
-            let values = self.curves.of_method.entry("orth_loss".to_owned()).or_default();
-            values.push(extra.double_value(&[]));
-        }
-        // At the first step, and at the first step of the last phase, where each method has its own word for that.
-        let prefixes: &[&str] = match report.step {
-            0 => &["grad"],
-            _ if self.phase + 1 == self.phases && report.phase_step == 0 => &LATER_GRADIENTS,
-            _ => return Ok(()),
-        };
-        for (prefix, (name, want)) in
-            prefixes.iter().flat_map(|prefix| group(self.expected, prefix).map(move |found| (prefix, found)))
-        {
-            let found = attachment
-                .store()
-                .trainables()
-                .find(|(_, entry)| entry.name == own_name(name))
-                .and_then(|(id, _)| gradients.of(id));
-            match found {
-                Some(gradient) => self.checks.tensor(&format!("{prefix}.{name}"), gradient, want),
-                None => self.checks.absent(&format!("{prefix}.{name}"), "no gradient"),
-            }
-        }
-        Ok(())
-    }
-
-    fn step_done(&mut self, _: StepReport, _: &mut CausalLm, attachment: &Attachment) -> Result<Flow> {
-        for (name, value) in attachment.telemetry() {
-            self.curves.of_method.entry(name).or_default().push(value);
-        }
-        Ok(Flow::Continue)
-    }
-}
-
-/// What cases call the gradients of the first step of the last phase.
-const LATER_GRADIENTS: [&str; 3] = ["grad_phase2", "grad_launch", "grad_spa"];
-
-/// Learning rates by phase name, where the case states them.
-fn phase_rates(case: &Case) -> Result<Vec<(String, f64)>> {
-    #[derive(serde::Deserialize)]
-    struct Stated {
-        name: String,
-        lr: Option<f64>,
-    }
-    if !case.fields.contains_key("phases") {
-        return Ok(Vec::new());
-    }
-    let phases: Vec<Stated> = case.field("phases")?;
-    Ok(phases.into_iter().filter_map(|phase| Some((phase.name, phase.lr?))).collect())
 }
 
 /// Entries `<prefix>.<name>` of the expected tensors.

@@ -77,6 +77,6 @@ pub fn attach(model: &mut Decoder, method: impl Method + 'static) -> Attachment 
 
 /// `ids [rows, length]` in 3..vocabulary.
 pub fn random_ids(model: &Decoder, rows: i64, length: i64) -> Tensor {
-    let vocab_size = model.config().decoder().vocab_size;
+    let vocab_size = model.vocab_size();
     Tensor::randint_low(3, vocab_size, [rows, length], (Kind::Int64, Device::Cpu))
 }
