@@ -45,7 +45,7 @@ fn unknown_is_null_and_not_zero() {
     record.parameters = Parameters::default();
     let json = serde_json::to_value(&record).unwrap();
     assert!(json["memory"]["peak_bytes"].is_null() && json["parameters"]["trainable"].is_null());
-    assert_eq!(json["schema"], 1);
+    assert_eq!(json["schema"], compare::SCHEMA);
 }
 
 #[test]

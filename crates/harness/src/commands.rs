@@ -1,12 +1,14 @@
 //! What the command line can do, a file for each command.
 
 mod eval;
+mod gate;
 mod generate;
 mod list;
 mod merge_into_base;
 mod parity;
 mod plan;
 mod pretrain;
+mod report;
 mod run;
 mod show;
 
@@ -30,6 +32,8 @@ pub fn dispatch(cli: Cli) -> Result<()> {
         Command::Generate(args) => generate::execute(&args),
         Command::Pretrain(args) => pretrain::execute(&args),
         Command::MergeIntoBase(args) => merge_into_base::execute(&args),
+        Command::Report(args) => report::execute(&args),
+        Command::Gate(args) => gate::execute(&args),
         Command::Parity(args) => parity::execute(&args),
     }
 }

@@ -55,8 +55,8 @@ pub enum UnknownMemory {
 }
 
 impl Context {
-    /// The context of a run of our own, from its record and the `adapter_config.json` of its adapter (`None` for full
-    /// fine-tuning): the experiment is called `<family>/<method>-<task>`, and `train_config` says what the record's
+    /// The context of a run of our own, from its record and the `adapter_config.json` of its adapter (`None`, or our type
+    /// `FULL`, for full fine-tuning): the experiment is called `<family>/<method>-<task>`, and `train_config` says what the record's
     /// configuration does, under the format's names.
     pub fn of_own(record: &RunRecord, peft_config: Option<Map<String, Value>>) -> Self {
         let at = |pointer: &str| record.config.pointer(pointer).filter(|value| !value.is_null()).cloned();
@@ -88,7 +88,8 @@ impl Context {
                 .into_iter()
                 .filter_map(|(key, value)| Some((key.to_owned(), value?)))
                 .collect(),
-            peft_config,
+            peft_config: peft_config
+                .filter(|config| config.get("peft_type").and_then(Value::as_str) != Some("FULL")),
             ..Self::default()
         }
     }

@@ -16,12 +16,14 @@
 mod context;
 mod export;
 mod file;
+mod folder;
 mod import;
 mod python;
 
 pub use context::{Context, UnknownMemory};
 pub use export::{export, file_name};
 pub use file::{Extra, ExtraInterval, ExtraSeed, MetaInfo, MetricsRow, ResultFile, RunInfo, TrainInfo};
+pub use folder::{Exported, export_folder};
 pub use import::{Rules, import, import_folder, read};
 pub(crate) use python::without_nan;
 

@@ -65,6 +65,11 @@ impl<'a> Report<'a> {
         Ok(Self { entries, rankings, left_out: &selection.left_out, settings: *settings, figures })
     }
 
+    /// Each method on each task, seeds pooled.
+    pub fn entries(&self) -> &[Entry<'a>] {
+        &self.entries
+    }
+
     /// Scores with intervals, ties and costs.
     pub fn results(&self) -> Table {
         results(&self.rankings)
