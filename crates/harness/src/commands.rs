@@ -1,6 +1,7 @@
 //! What the command line can do, a file for each command.
 
 mod eval;
+mod gate;
 mod generate;
 mod list;
 mod merge_into_base;
@@ -8,6 +9,7 @@ mod parity;
 mod plan;
 mod pretrain;
 mod quantization_error;
+mod report;
 mod run;
 mod show;
 
@@ -32,6 +34,8 @@ pub fn dispatch(cli: Cli) -> Result<()> {
         Command::Pretrain(args) => pretrain::execute(&args),
         Command::MergeIntoBase(args) => merge_into_base::execute(&args),
         Command::QuantizationError(args) => quantization_error::execute(&args),
+        Command::Report(args) => report::execute(&args),
+        Command::Gate(args) => gate::execute(&args),
         Command::Parity(args) => parity::execute(&args),
     }
 }
