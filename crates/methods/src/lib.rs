@@ -1,7 +1,9 @@
 #![doc = include_str!("../README.md")]
 
+mod adalora_dash;
 mod dvora;
 
+pub use adalora_dash::{ADALORA_DASH, AdaLoraDash, AdaLoraDashConfig};
 pub use dvora::{DVORA, Dvora, DvoraConfig};
 
 use peft_core::{Error, MethodInfo, Result};
@@ -29,6 +31,7 @@ pub const METHODS: &[MethodInfo] = &[
     baselines::OLORA,
     baselines::VERA,
     DVORA,
+    ADALORA_DASH,
 ];
 
 /// Variations of a method and parts of one, which `all` leaves out and `every` does not.
