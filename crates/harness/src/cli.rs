@@ -261,6 +261,8 @@ pub struct QuantizationErrorArgs {
     /// No progress.
     #[arg(long)]
     pub quiet: bool,
+}
+
 /// Options of `report`.
 #[derive(Clone, Debug, Args)]
 pub struct ReportArgs {
