@@ -120,7 +120,7 @@ fn a_slower_step_fails_beyond_the_bound() {
 fn what_is_missing_or_changed_fails() {
     let all = suite(1);
     let gate = compared(&all, &all[1..]);
-    assert_eq!(reasons(&gate), ["nlu base: no run of it is new"]);
+    assert_eq!(reasons(&gate), ["nlu base: the new set has no run of it"]);
     // What is new has nothing to be compared with.
     let gate = compared(&all[1..], &all);
     assert!(gate.passes());

@@ -120,7 +120,11 @@ pub fn gate(baseline: &[Run], new: &[Run], bounds: &Bounds) -> Result<Gate> {
     for old in &before {
         let same = |entry: &&Entry<'_>| place(entry.record()) == place(old.record());
         match after.iter().find(same) {
-            None => checks.push(check(old, Finding::Nothing, Verdict::Fails("no run of it is new".into()))),
+            None => checks.push(check(
+                old,
+                Finding::Nothing,
+                Verdict::Fails("the new set has no run of it".into()),
+            )),
             Some(new) => compare_entries(old, new, bounds, &mut checks)?,
         }
     }
