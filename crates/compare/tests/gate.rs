@@ -134,6 +134,12 @@ fn what_is_missing_or_changed_fails() {
     assert!(reasons(&gate).iter().all(|reason| reason.ends_with("their test data differ")));
     assert_eq!(reasons(&gate).len(), 4);
 
+    // Also where nothing else is left to compare.
+    let mut alone = run("lora", "nlu", 0, 0.6);
+    alone.record.model.fingerprint = Some("other".into());
+    let gate = compared(&[run("lora", "nlu", 0, 0.6)], &[alone]);
+    assert!(reasons(&gate)[0].ends_with("have different weights"));
+
     let mut other_rule = vec![run("lora", "nlu", 0, 0.6)];
     other_rule[0].record.metrics[0].version = "2".into();
     let gate = compared(&[run("lora", "nlu", 0, 0.6)], &other_rule);
