@@ -290,7 +290,7 @@ fn runs_come_from_records_and_from_results_of_peft() {
     assert!(error.to_string().ends_with("holds no run") && error.hint().is_some());
     let selection = latest(distinct(collect(&results).unwrap()));
     let page = report(&selection).html();
-    assert!(page.contains("hf:lora/rank32"));
+    assert!(page.contains("hf:lora/rank32") && page.contains("&quot;peft_type&quot;: &quot;LORA&quot;"));
 }
 
 #[test]

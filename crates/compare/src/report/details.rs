@@ -79,7 +79,8 @@ impl Details {
             facts: facts(record),
             notes,
             shell: config.as_ref().and_then(|config| command::shell(entry, config)),
-            config,
+            // Runs of others have a configuration of another form.
+            config: config.or_else(|| serde_json::to_string_pretty(&record.config).ok()),
         })
     }
 }
