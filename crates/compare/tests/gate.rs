@@ -120,7 +120,7 @@ fn a_slower_step_fails_beyond_the_bound() {
 fn what_is_missing_or_changed_fails() {
     let all = suite(1);
     let gate = compared(&all, &all[1..]);
-    assert_eq!(reasons(&gate), ["nlu base: no run of it is new"]);
+    assert_eq!(reasons(&gate), ["nlu base: the new set has no run of it"]);
     // What is new has nothing to be compared with.
     let gate = compared(&all[1..], &all);
     assert!(gate.passes());
@@ -133,6 +133,12 @@ fn what_is_missing_or_changed_fails() {
     let gate = compared(&all, &other_data);
     assert!(reasons(&gate).iter().all(|reason| reason.ends_with("their test data differ")));
     assert_eq!(reasons(&gate).len(), 4);
+
+    // Also where nothing else is left to compare.
+    let mut alone = run("lora", "nlu", 0, 0.6);
+    alone.record.model.fingerprint = Some("other".into());
+    let gate = compared(&[run("lora", "nlu", 0, 0.6)], &[alone]);
+    assert!(reasons(&gate)[0].ends_with("have different weights"));
 
     let mut other_rule = vec![run("lora", "nlu", 0, 0.6)];
     other_rule[0].record.metrics[0].version = "2".into();

@@ -9,9 +9,10 @@ use compare::plot::Plot;
 use compare::report::Report;
 use compare::stats::Settings;
 use compare::{
-    Aggregate, Better, MetricValue, Run, Scale, Selection, Sequence, Status, Store, collect, distinct, latest,
+    Aggregate, Better, Evidence, MetricValue, Run, Scale, Selection, Sequence, Status, Store, collect,
+    distinct, latest,
 };
-use sample::{run, suite};
+use sample::{run, suite, with_outcomes};
 
 fn selection(runs: Vec<Run>) -> Selection {
     latest(distinct(runs))
@@ -160,13 +161,15 @@ fn one_seed_is_marked_on_the_page() {
 #[test]
 fn the_front_is_told_by_the_test() {
     use compare::plot::Standing::{Beaten, Front, Tied};
-    let mut runs = Vec::new();
-    // As good and dearer, worse and dearer, best and dearest.
-    for (method, skill, trainable) in [("a", 0.60, 100), ("b", 0.59, 200), ("c", 0.30, 300), ("d", 0.85, 400)]
-    {
-        let mut run = run(method, "nlu", 0, skill);
+    let mut runs: Vec<Run> =
+        [("a", 0.60), ("c", 0.30), ("d", 0.85)].map(|(name, skill)| run(name, "nlu", 0, skill)).to_vec();
+    // One item worse than `a` is not told apart from it.
+    let Evidence::Items(mut items) = runs[0].evidence.clone() else { unreachable!() };
+    items.iter_mut().find(|o| o.scores["accuracy"] == 1.0).unwrap().scores.insert("accuracy".into(), 0.0);
+    runs.push(with_outcomes(sample::record("b", "nlu", 0), items));
+    for run in &mut runs {
+        let trainable = 100 * u64::from(run.record.method.as_bytes()[0] - b'a' + 1);
         run.record.parameters = compare::Parameters::counted(trainable, 1000, 10_000);
-        runs.push(run);
     }
     let selection = selection(runs);
     let report = report(&selection);
@@ -206,7 +209,7 @@ fn an_accuracy_matrix_is_drawn() {
         figure.caption.contains("Average at the end 75.0, backward transfer -20.0, forward transfer 5.0")
     );
     let svg = figure.svg();
-    for words in ["after math", "before", "80.0", "73.9 – 84.9"] {
+    for words in ["after math", "before", "80.0", "73.9 – 85.0"] {
         assert!(svg.contains(words), "{words} in {svg}");
     }
     assert!(report.html().contains("Tasks learned one after another"));
@@ -287,7 +290,7 @@ fn runs_come_from_records_and_from_results_of_peft() {
     assert!(error.to_string().ends_with("holds no run") && error.hint().is_some());
     let selection = latest(distinct(collect(&results).unwrap()));
     let page = report(&selection).html();
-    assert!(page.contains("hf:lora/rank32"));
+    assert!(page.contains("hf:lora/rank32") && page.contains("&quot;peft_type&quot;: &quot;LORA&quot;"));
 }
 
 #[test]

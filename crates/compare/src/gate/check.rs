@@ -113,14 +113,21 @@ impl Gate {
 /// open. What the baseline has and the new set lacks fails; what only the new set has stays open.
 ///
 /// # Errors
-/// Those of [`entries`] and [`Entry::pooled`]; [`Error::NothingCompared`] when no check could be decided.
+/// Those of [`entries`] and [`Entry::pooled`]; [`Error::NothingCompared`] when no method on any task is in both.
 pub fn gate(baseline: &[Run], new: &[Run], bounds: &Bounds) -> Result<Gate> {
     let (before, after) = (entries(baseline)?, entries(new)?);
+    let common = |old: &Entry<'_>| after.iter().find(|new| place(new.record()) == place(old.record()));
+    if !before.iter().any(|old| common(old).is_some()) {
+        return Err(Error::NothingCompared);
+    }
     let mut checks = Vec::new();
     for old in &before {
-        let same = |entry: &&Entry<'_>| place(entry.record()) == place(old.record());
-        match after.iter().find(same) {
-            None => checks.push(check(old, Finding::Nothing, Verdict::Fails("no run of it is new".into()))),
+        match common(old) {
+            None => checks.push(check(
+                old,
+                Finding::Nothing,
+                Verdict::Fails("the new set has no run of it".into()),
+            )),
             Some(new) => compare_entries(old, new, bounds, &mut checks)?,
         }
     }
@@ -130,9 +137,6 @@ pub fn gate(baseline: &[Run], new: &[Run], bounds: &Bounds) -> Result<Gate> {
         }
     }
     decide(&mut checks, bounds.settings.alpha());
-    if !checks.iter().any(|check| check.finding != Finding::Nothing) {
-        return Err(Error::NothingCompared);
-    }
     Ok(Gate { checks, bounds: *bounds })
 }
 

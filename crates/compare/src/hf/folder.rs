@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use super::context::{Context, UnknownMemory, is_imported};
+use super::context::{Context, UnknownMemory};
 use super::export::{export, file_name};
 use crate::entry::Entry;
 use crate::error::{Error, Result};
+use crate::name::component;
 use crate::record::RunRecord;
 use crate::run::LeftOut;
 use crate::stats::Settings;
@@ -39,18 +40,15 @@ pub fn export_folder(
     let mut exported = Exported::default();
     for entry in entries {
         let record = entry.record();
-        let context = if is_imported(record) {
-            Context::of_imported(record).expect("it is imported")
-        } else {
-            Context::of_own(record, adapter(record))
-        };
+        let context =
+            Context::of_imported(record).unwrap_or_else(|| Context::of_own(record, adapter(record)));
         let context = Context { unknown_memory: UnknownMemory::Zero, ..context };
         match export(entry, &context, settings) {
             Ok(file) => {
-                let folder = folder.join(crate::name::component(&record.task));
+                let folder = folder.join(component(&record.task));
                 fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
-                let path =
-                    folder.join(file_name(&crate::name::component(&context.experiment).replace("%2F", "/")));
+                // The format's name, made safe for every file system.
+                let path = folder.join(component(&file_name(&context.experiment)));
                 let mut json = serde_json::to_vec_pretty(&file).expect("a result is plain data");
                 json.push(b'\n');
                 write_atomically(&path, &json, Existing::Replace)?;

@@ -142,6 +142,7 @@ impl Pareto {
         let (right, score_ends) = (costs.range().end, scores.range());
         let mut chart = ChartBuilder::on(area)
             .margin(pen.px(12))
+            .margin_right(pen.px(28))
             .x_label_area_size(pen.px(38))
             .y_label_area_size(pen.px(56))
             .build_cartesian_2d(costs, scores)?;

@@ -1,5 +1,6 @@
 //! How to make a run again: its configuration as a file, and the command line that reads it.
 
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::entry::Entry;
@@ -23,9 +24,18 @@ pub(super) fn config(record: &RunRecord, needed: &[&RunRecord]) -> Option<String
     toml::to_string(&root).ok()
 }
 
-/// Lines for a shell that write the configuration and repeat the runs of an entry; `None` for the unadapted model, which
-/// is scored beside any run, and for runs of others.
-pub(super) fn shell(entry: &Entry<'_>, config: &str) -> Option<String> {
+/// How a shell repeats the runs of an entry.
+#[derive(Debug, Serialize)]
+pub(super) struct Shell {
+    /// Lines that write the configuration to a file.
+    file: String,
+    /// The command line, once for each stretch of seeds.
+    command: String,
+}
+
+/// The way to repeat the runs of an entry; `None` for the unadapted model, which is scored beside any run, and for runs of
+/// others.
+pub(super) fn shell(entry: &Entry<'_>, config: &str) -> Option<Shell> {
     let record = entry.record();
     let name = |part: &str| record.config.get(part)?.get("name")?.as_str();
     let (task, method) = (name("task")?, name("method")?);
@@ -50,11 +60,14 @@ pub(super) fn shell(entry: &Entry<'_>, config: &str) -> Option<String> {
     }
     let command = |words: &[String], seed: u64, seeds: u64| {
         let seeds = if seeds > 1 { format!(" --seeds {seeds}") } else { String::new() };
-        format!("{} --seed {seed}{seeds}\n", words.join(" "))
+        format!("{} --seed {seed}{seeds}", words.join(" "))
     };
-    let commands: String =
-        consecutive(&entry.seeds()).into_iter().map(|(first, count)| command(&words, first, count)).collect();
-    Some(format!("cat > {} <<'END_OF_CONFIG'\n{config}END_OF_CONFIG\n{commands}", quoted(&file)))
+    let stretches = consecutive(&entry.seeds()).into_iter();
+    let commands: Vec<String> = stretches.map(|(first, count)| command(&words, first, count)).collect();
+    Some(Shell {
+        file: format!("cat > {} <<'END_OF_CONFIG'\n{config}END_OF_CONFIG", quoted(&file)),
+        command: commands.join("\n"),
+    })
 }
 
 /// Stretches of seeds that follow each other: the first and how many.

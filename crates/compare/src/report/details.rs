@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::command;
+use super::command::{self, Shell};
 use crate::entry::{Entry, Replication};
 use crate::error::Result;
 use crate::outcome::Split;
@@ -29,7 +29,7 @@ pub(super) struct Details {
     facts: Vec<(&'static str, String)>,
     notes: Vec<String>,
     config: Option<String>,
-    command: Option<String>,
+    shell: Option<Shell>,
 }
 
 const UNKNOWN: &str = "–";
@@ -78,8 +78,9 @@ impl Details {
             phases: record.phases.iter().map(phase_row).collect(),
             facts: facts(record),
             notes,
-            command: config.as_ref().and_then(|config| command::shell(entry, config)),
-            config,
+            shell: config.as_ref().and_then(|config| command::shell(entry, config)),
+            // Runs of others have a configuration of another form.
+            config: config.or_else(|| serde_json::to_string_pretty(&record.config).ok()),
         })
     }
 }

@@ -51,7 +51,7 @@ pub(super) fn render(report: &Report<'_>) -> String {
             sensitivity: sensitivity(ranking),
             tests: Some(Table { sections: vec![section.clone()], notes: Vec::new(), ..tests.clone() })
                 .filter(|table| !table.sections[0].rows.is_empty())
-                .map(|table| HtmlTable::new(&table, &Links::new())),
+                .map(|table| HtmlTable::of_tests(&table)),
         })
         .collect();
     let sequences: Vec<InlineFigure> =
@@ -208,6 +208,19 @@ struct HtmlCell {
 }
 
 impl HtmlTable {
+    /// Tests of one task: no links, no bars, and the task is in the heading.
+    fn of_tests(table: &Table) -> Self {
+        let mut table = Self::new(table, &Links::new());
+        table.labels.clear();
+        for row in &mut table.rows {
+            row.labels.clear();
+            for cell in &mut row.cells {
+                cell.ends = None;
+            }
+        }
+        table
+    }
+
     fn new(table: &Table, links: &Links) -> Self {
         let rows = table.sections.iter().flat_map(|section| {
             section.rows.iter().map(|row| {

@@ -156,7 +156,7 @@ impl Plan {
     /// // two points apart, seeds that differ by one point and see each item alike half of the time
     /// let noise = SeedNoise { sd: 0.01, item_correlation: 0.5 };
     /// let plan = Plan { noise, ..Plan::new(Pairing::Paired { discordance: 0.1 }) };
-    /// assert_eq!(plan.seeds_needed(0.02, 2000)?, 7);
+    /// assert_eq!(plan.seeds_needed(0.02, 2000)?, 10);
     /// # Ok::<(), compare::Error>(())
     /// ```
     pub fn seeds_needed(&self, difference: f64, items: u64) -> Result<u32> {
