@@ -28,35 +28,47 @@ pub fn adapter_file(
     attachment: &Attachment,
     provenance: &Provenance<'_>,
 ) -> Result<AdapterFile> {
-    let linears = model.linears();
-    let names: Vec<String> = linears.iter().map(|linear| linear.name().to_owned()).collect();
+    let (names, about) = about(model, provenance.base_model);
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let transposed = linears.iter().any(|linear| linear.layout() == Layout::InOut);
-    let config = match provenance.method.peft {
-        Some(format) => (format.write)(provenance.settings)?,
-        None => own_config(provenance),
-    };
+    let config = config_of(provenance.method, provenance.settings)?;
     let settings = serde_json::to_string(provenance.settings).expect("settings print");
     let metadata = Metadata::from([
         (peft_file::METHOD.to_owned(), provenance.method.name.to_owned()),
         (peft_file::SETTINGS.to_owned(), settings),
     ]);
-    let about = peft_file::Provenance {
-        base_model: provenance.base_model.to_owned(),
-        task_type: Some("CAUSAL_LM"),
-        fan_in_fan_out: transposed,
-    };
     Ok(peft_file::adapter_file(attachment, &names, config, &about, metadata))
+}
+
+/// What a file says of the model: the names of its layers, and what is not the method's affair.
+pub(crate) fn about(model: &mut dyn Adaptable, base_model: &str) -> (Vec<String>, peft_file::Provenance) {
+    let linears = model.linears();
+    let about = peft_file::Provenance {
+        base_model: base_model.to_owned(),
+        task_type: Some("CAUSAL_LM"),
+        fan_in_fan_out: linears.iter().any(|linear| linear.layout() == Layout::InOut),
+    };
+    (linears.iter().map(|linear| linear.name().to_owned()).collect(), about)
+}
+
+/// The keys of `adapter_config.json` that depend on the method and its settings.
+///
+/// # Errors
+/// If the settings cannot be written.
+pub(crate) fn config_of(method: &MethodInfo, settings: &toml::Table) -> Result<Map<String, Value>> {
+    match method.peft {
+        Some(format) => Ok((format.write)(settings)?),
+        None => Ok(own_config(method, settings)),
+    }
 }
 
 /// Settings that PEFT's readers look for under other names.
 const PEFT_NAMES: [(&str, &str); 3] = [("rank", "r"), ("alpha", "lora_alpha"), ("dropout", "lora_dropout")];
 
-fn own_config(provenance: &Provenance<'_>) -> Map<String, Value> {
+fn own_config(method: &MethodInfo, settings: &toml::Table) -> Map<String, Value> {
     let mut config = Map::new();
-    let peft_type = provenance.method.name.to_uppercase().replace('-', "_");
+    let peft_type = method.name.to_uppercase().replace('-', "_");
     config.insert("peft_type".to_owned(), json!(peft_type));
-    for (key, value) in provenance.settings {
+    for (key, value) in settings {
         let name = PEFT_NAMES.iter().find(|(ours, _)| ours == key).map_or(key.as_str(), |(_, theirs)| theirs);
         config.insert(name.to_owned(), json!(value));
     }

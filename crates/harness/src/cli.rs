@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::export::Reader;
+
 /// Implements and compares parameter-efficient fine-tuning methods: every method through the same loop, on the same
 /// data, with an interval on every number.
 ///
@@ -53,6 +55,10 @@ pub enum Command {
     Pretrain(PretrainArgs),
     /// Write a model with an adapter merged into its weights, in Hugging Face layout.
     MergeIntoBase(MergeIntoBaseArgs),
+    /// Write an adapter in a form that another program reads, or say why there is none.
+    Export(ExportArgs),
+    /// Find what would make an adapter fail in silence.
+    Doctor(DoctorArgs),
     /// Run golden cases made with the reference implementations.
     Parity(ParityArgs),
 }
@@ -230,6 +236,35 @@ pub struct MergeIntoBaseArgs {
     /// Folder for the merged model.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
+}
+
+/// Options of `export`.
+#[derive(Clone, Debug, Args)]
+pub struct ExportArgs {
+    /// Adapter folder (PEFT format).
+    pub adapter: PathBuf,
+    /// The program.
+    #[arg(long = "for", value_name = "PROGRAM")]
+    pub reader: Reader,
+    /// Folder for the adapter in that form.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// The model that the adapter was made for [default: the one it names].
+    #[command(flatten)]
+    pub model: ModelArgs,
+}
+
+/// Options of `doctor`.
+#[derive(Clone, Debug, Args)]
+pub struct DoctorArgs {
+    /// Adapter folder (PEFT format).
+    pub adapter: PathBuf,
+    /// The model to try it on; without `--model` only the files are looked at.
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Print JSON instead of lines.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Options of `parity`.

@@ -1,6 +1,8 @@
 //! What the command line can do, a file for each command.
 
+mod doctor;
 mod eval;
+mod export;
 mod generate;
 mod list;
 mod merge_into_base;
@@ -30,6 +32,8 @@ pub fn dispatch(cli: Cli) -> Result<()> {
         Command::Generate(args) => generate::execute(&args),
         Command::Pretrain(args) => pretrain::execute(&args),
         Command::MergeIntoBase(args) => merge_into_base::execute(&args),
+        Command::Export(args) => export::execute(&args),
+        Command::Doctor(args) => doctor::execute(&args),
         Command::Parity(args) => parity::execute(&args),
     }
 }
