@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::export::Reader;
+
 /// Implements and compares parameter-efficient fine-tuning methods: every method through the same loop, on the same
 /// data, with an interval on every number.
 ///
@@ -59,6 +61,10 @@ pub enum Command {
     Report(ReportArgs),
     /// Compare new records with a baseline: fails when a score fell or training got slower, and says which.
     Gate(GateArgs),
+    /// Write an adapter in a form that another program reads, or say why there is none.
+    Export(ExportArgs),
+    /// Find what would make an adapter fail in silence.
+    Doctor(DoctorArgs),
     /// Run golden cases made with the reference implementations.
     Parity(ParityArgs),
 }
@@ -312,6 +318,35 @@ fn confidence(text: &str) -> Result<f64, String> {
 fn factor(text: &str) -> Result<f64, String> {
     let factor: f64 = text.parse().map_err(|_| "expected a number".to_owned())?;
     if factor.is_finite() && factor > 0.0 { Ok(factor) } else { Err("expected a number above 0".to_owned()) }
+}
+
+/// Options of `export`.
+#[derive(Clone, Debug, Args)]
+pub struct ExportArgs {
+    /// Adapter folder (PEFT format).
+    pub adapter: PathBuf,
+    /// The program.
+    #[arg(long = "for", value_name = "PROGRAM")]
+    pub reader: Reader,
+    /// Folder for the adapter in that form.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// The model that the adapter was made for [default: the one it names].
+    #[command(flatten)]
+    pub model: ModelArgs,
+}
+
+/// Options of `doctor`.
+#[derive(Clone, Debug, Args)]
+pub struct DoctorArgs {
+    /// Adapter folder (PEFT format).
+    pub adapter: PathBuf,
+    /// The model to try it on; without `--model` only the files are looked at.
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Print JSON instead of lines.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Options of `parity`.

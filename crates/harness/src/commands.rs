@@ -1,6 +1,8 @@
 //! What the command line can do, a file for each command.
 
+mod doctor;
 mod eval;
+mod export;
 mod gate;
 mod generate;
 mod list;
@@ -36,6 +38,8 @@ pub fn dispatch(cli: Cli) -> Result<()> {
         Command::QuantizationError(args) => quantization_error::execute(&args),
         Command::Report(args) => report::execute(&args),
         Command::Gate(args) => gate::execute(&args),
+        Command::Export(args) => export::execute(&args),
+        Command::Doctor(args) => doctor::execute(&args),
         Command::Parity(args) => parity::execute(&args),
     }
 }

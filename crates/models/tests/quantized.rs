@@ -42,7 +42,9 @@ fn the_model_computes_with_what_the_codes_stand_for() {
     for format in [Nf4::PLAIN, Nf4::DOUBLE] {
         let folder = stored(format, |_| ());
         let mut read = load(folder.path()).unwrap();
-        assert!(read.linears().iter().filter(|linear| !linear.is_head()).all(|l| l.frozen().as_dense().is_none()));
+        assert!(
+            read.linears().iter().filter(|linear| !linear.is_head()).all(|l| l.frozen().as_dense().is_none())
+        );
         let mut rounded = load(&golden(GOLDEN[1]).join("model")).unwrap();
         rounded.store(&format as &dyn Storage);
         assert_eq!(logits(&read), logits(&rounded));
@@ -56,7 +58,9 @@ fn what_is_wrong_with_one_is_named() {
     let error = load(lacking.path()).unwrap_err().to_string();
     assert!(error.contains(&format!("without `{WEIGHT}.absmax`")), "{error}");
     let dense = stored(Nf4::PLAIN, |all| drop(all.remove(&format!("{WEIGHT}{STATE_SUFFIX}"))));
-    let Err(Error::StateDict { unexpected, mismatched, .. }) = load(dense.path()) else { panic!("it loaded") };
+    let Err(Error::StateDict { unexpected, mismatched, .. }) = load(dense.path()) else {
+        panic!("it loaded")
+    };
     assert!(mismatched[0].starts_with(WEIGHT), "{mismatched:?}");
     assert_eq!(unexpected, [format!("{WEIGHT}.absmax"), format!("{WEIGHT}.quant_map")]);
 }
