@@ -82,6 +82,7 @@ def main():
     parser.add_argument("--length", type=int, default=256)
     parser.add_argument("--rank", type=int, default=32)
     parser.add_argument("--methods", default="lora,lori-d,lori-s", help="methods of this project")
+    parser.add_argument("--peers", default="lora", help="methods of PEFT to stand beside them")
     parser.add_argument("--out", help="write the figures as JSON")
     args = parser.parse_args()
 
@@ -94,7 +95,7 @@ def main():
         peer = [sys.executable, str(ROOT / "benchmarks" / "peers" / "peft_contestant.py")]
         contestants = [
             Contestant("transformers floor", [*peer, "--method=floor", *common]),
-            Contestant("peft lora", [*peer, "--method=lora", *common]),
+            *(Contestant(f"peft {m}", [*peer, f"--method={m}", *common]) for m in args.peers.split(",")),
             Contestant("floor", [str(binary), "--method=floor", *common]),
             *(Contestant(m, [str(binary), f"--method={m}", *common]) for m in args.methods.split(",")),
         ]
@@ -114,20 +115,24 @@ def main():
 
 
 def report(args, by_name):
-    peft, floor = by_name["peft lora"], by_name["floor"]
-    print(f"{'':20} {'median ms':>10} {'min':>8} {'max':>8} {'x peft lora':>12} {'x floor':>8} {'growth MB':>10} "
+    floor = by_name["floor"]
+    first = by_name["peft " + args.peers.split(",")[0]]
+    print(f"{'':20} {'median ms':>10} {'min':>8} {'max':>8} {'x peft same':>12} {'x floor':>8} {'growth MB':>10} "
           f"{'x peft':>7} {'loss':>15} {'grad norm':>10}")
     rows = []
     for c in by_name.values():
+        # Of the same method, where PEFT takes part with it.
+        peft = by_name.get(c.name if c.name.startswith("peft ") else f"peft {c.name}", first)
         row = {
             "name": c.name,
             "median_seconds": c.median(),
             "min_seconds": min(c.seconds),
             "max_seconds": max(c.seconds),
-            "ratio_to_peft_lora": c.median() / peft.median(),
+            "peer": peft.name,
+            "ratio_to_peer": c.median() / peft.median(),
             "ratio_to_floor": c.median() / floor.median(),
             "growth_bytes": c.growth,
-            "growth_ratio_to_peft_lora": c.growth / peft.growth,
+            "growth_ratio_to_peer": c.growth / peft.growth,
             "first_loss": c.losses[0],
             "last_loss": c.losses[-1],
             "first_grad_norm": c.norms[0],
@@ -135,8 +140,8 @@ def report(args, by_name):
         }
         rows.append(row)
         print(f"{c.name:20} {1e3 * c.median():10.1f} {1e3 * min(c.seconds):8.1f} {1e3 * max(c.seconds):8.1f} "
-              f"{row['ratio_to_peft_lora']:12.3f} {row['ratio_to_floor']:8.3f} {c.growth / 1e6:10.1f} "
-              f"{row['growth_ratio_to_peft_lora']:7.3f} {c.losses[0]:7.4f}>{c.losses[-1]:7.4f} {c.norms[0]:10.4g}")
+              f"{row['ratio_to_peer']:12.3f} {row['ratio_to_floor']:8.3f} {c.growth / 1e6:10.1f} "
+              f"{row['growth_ratio_to_peer']:7.3f} {c.losses[0]:7.4f}>{c.losses[-1]:7.4f} {c.norms[0]:10.4g}")
     if "lori-d" in by_name and "lora" in by_name:
         share = (by_name["lori-d"].median() - floor.median()) / (by_name["lora"].median() - floor.median())
         print(f"(lori-d - floor) / (lora - floor) = {share:.3f}")

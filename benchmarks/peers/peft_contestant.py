@@ -12,6 +12,25 @@ import threading
 import time
 
 
+LONG = 1_000_000  # steps of a run of which these are the first
+
+
+def lora(peft, rank, common, **more):
+    return peft.LoraConfig(r=rank, lora_alpha=2 * rank, **common, **more)
+
+
+CONFIGS = {
+    "lora": lora,
+    "dora": lambda peft, rank, common: lora(peft, rank, common, use_dora=True),
+    "adalora": lambda peft, rank, common: peft.AdaLoraConfig(
+        init_r=rank, target_r=rank // 2, lora_alpha=2 * rank, total_step=LONG, tinit=LONG // 10, tfinal=LONG // 10, **common
+    ),
+    "bone": lambda peft, rank, common: peft.MissConfig(r=rank, init_weights=True, **common),
+    "bat": lambda peft, rank, common: peft.MissConfig(r=rank, init_weights="bat", **common),
+    "vera": lambda peft, rank, common: peft.VeraConfig(r=rank, **common),
+}
+
+
 def anonymous_bytes():
     with open("/proc/self/status") as status:
         for line in status:
@@ -35,7 +54,7 @@ class Peak(threading.Thread):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", required=True)
-    parser.add_argument("--method", choices=["floor", "lora"], required=True)
+    parser.add_argument("--method", choices=["floor", *CONFIGS], required=True)
     parser.add_argument("--rank", type=int, required=True)
     parser.add_argument("--rows", type=int, required=True)
     parser.add_argument("--length", type=int, required=True)
@@ -57,16 +76,12 @@ def main():
     peak = Peak()
     peak.start()
 
-    if args.method == "lora":
+    if args.method != "floor":
         import peft
 
         torch.manual_seed(0)
-        config = peft.LoraConfig(
-            r=args.rank,
-            lora_alpha=2 * args.rank,
-            target_modules=["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
-            task_type="CAUSAL_LM",
-        )
+        targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+        config = CONFIGS[args.method](peft, args.rank, {"target_modules": targets, "task_type": "CAUSAL_LM"})
         model = peft.get_peft_model(model, config)
         trainable = [p for p in model.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(trainable, lr=1e-3, weight_decay=0.0)
@@ -77,6 +92,7 @@ def main():
     model.train()
 
     print(json.dumps({"ready": True, "checksum": checksum, "trainable": sum(p.numel() for p in trainable)}), flush=True)
+    steps = 0
     for line in sys.stdin:
         if line.strip() == "memory":
             peak.ended.set()
@@ -89,6 +105,9 @@ def main():
         if optimizer is not None:
             norm = float(torch.stack([p.grad.norm() for p in trainable]).norm())
             optimizer.step()
+            steps += 1
+            if args.method == "adalora":
+                model.base_model.update_and_allocate(steps)
             optimizer.zero_grad()
         seconds = time.perf_counter() - start
         print(json.dumps({"seconds": seconds, "loss": loss.item(), "grad_norm": norm}), flush=True)

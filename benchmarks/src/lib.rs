@@ -1,10 +1,14 @@
 //! One training step, ready to be taken again and again: what all benchmarks time.
 
+mod layer;
+
+pub use layer::Layer;
+
 use harness::causal_lm::{CausalLm, Part};
 use harness::train::Learner;
 use models::Decoder;
 use peft_core::{
-    Active, AdamW, AdamWConfig, Adaptable, AsLoaded, Attachment, Gradients, Mode, Seeds, Targets,
+    Active, AdamW, AdamWConfig, Adaptable, AsLoaded, Attachment, Gradients, MethodInfo, Mode, Seeds, Targets,
 };
 use tch::{Kind, Tensor};
 
@@ -61,10 +65,13 @@ impl Contestant {
             Some((attachment, optimizer)) => {
                 let loss =
                     self.learner.loss(&self.part, Mode::Train { seed: index }).expect("the batch fits");
+                let objective =
+                    attachment.regularizer().map_or_else(|| loss.shallow_clone(), |extra| &loss + extra);
                 let mut gradients = Gradients::default();
-                gradients.accumulate(&loss, attachment.store(), &[]).expect("backward works");
+                gradients.accumulate(&objective, attachment.store(), &[]).expect("backward works");
                 gradients.apply_masks(attachment.store());
                 let grad_norm = attachment.step(optimizer, &gradients, 1.0).grad_norm;
+                attachment.after_step(index, index, &gradients).expect("a step ends");
                 Step { loss: loss.double_value(&[]), grad_norm }
             }
             None => {
@@ -83,17 +90,29 @@ impl Contestant {
     }
 }
 
-fn attach(learner: &mut CausalLm, method: &str, rank: i64) -> (Attachment, AdamW) {
-    let info = methods::find(method).expect("a method of the registry");
+/// The defaults of a method, at `rank` and α = 2·rank where it has such settings.
+///
+/// # Panics
+/// If the defaults do not resolve.
+pub fn settings(info: &MethodInfo, rank: i64) -> toml::Table {
     let mut settings = (info.resolve)(toml::Table::new()).expect("defaults resolve");
-    for (key, value) in
-        [("rank", toml::Value::Integer(rank)), ("alpha", toml::Value::Float(2.0 * rank as f64))]
-    {
+    let whole = toml::Value::Integer;
+    for (key, value) in [
+        ("rank", whole(rank)),
+        ("initial_rank", whole(rank)),
+        ("target_rank", whole(rank / 2)),
+        ("alpha", toml::Value::Float(2.0 * rank as f64)),
+    ] {
         if settings.contains_key(key) {
             settings.insert(key.to_owned(), value);
         }
     }
-    let mut method = (info.build)(settings).expect("settings fit");
+    settings
+}
+
+fn attach(learner: &mut CausalLm, method: &str, rank: i64) -> (Attachment, AdamW) {
+    let info = methods::find(method).expect("a method of the registry");
+    let mut method = (info.build)(settings(info, rank)).expect("settings fit");
     let targets = Targets::names(TARGETS);
     if let Some(need) = method.needs() {
         // Any B that has moved will do: a step costs the same under every mask of one density.

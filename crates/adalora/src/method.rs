@@ -11,7 +11,7 @@ use peft_core::{
 
 use crate::allocator::{Allotment, allocate, count_active};
 use crate::triplets::distance_from_orthogonal;
-use crate::{Budget, Config, Moment, peft};
+use crate::{Budget, Config, Moment, Triplets, peft};
 
 /// The registry entry.
 pub const ADALORA: MethodInfo = MethodInfo {
@@ -64,18 +64,26 @@ impl AdaLora {
         config.check()?;
         Ok(Self { config, sites: Vec::new(), held: BTreeMap::new(), budget: None, done: 0 })
     }
+
+    /// Registers the triplets of a site.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a dropout outside [0, 1).
+    pub fn triplets(&mut self, site: &Site, params: &mut Params<'_>) -> Result<Triplets> {
+        let allotment = Allotment::new(site, self.config.initial_rank, params)?;
+        if let Some(held) = self.held.get(&site.name) {
+            allotment.hold(*held);
+        }
+        let dropout = Dropout::new(self.config.dropout, params.seeds())?;
+        let triplets = allotment.triplets(self.config.scaling(), dropout);
+        self.sites.push(allotment);
+        Ok(triplets)
+    }
 }
 
 impl Method for AdaLora {
     fn attach(&mut self, place: Place<'_>, params: &mut Params<'_>) -> Result<Attached> {
-        let allotment = Allotment::new(place.site, self.config.initial_rank, params)?;
-        if let Some(held) = self.held.get(&place.site.name) {
-            allotment.hold(*held);
-        }
-        let dropout = Dropout::new(self.config.dropout, params.seeds())?;
-        let attached = Attached::new(allotment.triplets(self.config.scaling(), dropout));
-        self.sites.push(allotment);
-        Ok(attached)
+        Ok(Attached::new(self.triplets(place.site, params)?))
     }
 
     fn phases(&mut self, steps: u64) -> Result<Vec<Phase>> {

@@ -22,6 +22,13 @@ pub struct Triplets {
 }
 
 impl Triplets {
+    /// Another handle to the same tensors.
+    #[must_use]
+    pub fn shallow_clone(&self) -> Self {
+        let [a, e, b] = [&self.a, &self.e, &self.b].map(Tensor::shallow_clone);
+        Self { a, e, b, scaling: self.scaling, dropout: self.dropout }
+    }
+
     fn low_rank(&self) -> LowRank {
         let (a, b) = (&self.a * &self.e, self.b.shallow_clone());
         LowRank { dropout: self.dropout, ..LowRank::new(a, b, self.scaling) }

@@ -74,7 +74,8 @@ pub fn entries(runs: &[Run]) -> Result<Vec<Entry<'_>>> {
     Ok(all)
 }
 
-fn check_one_task(entries: &[Entry<'_>]) -> Result<()> {
+/// Runs of one task saw the same model, data and items.
+pub(crate) fn check_one_task(entries: &[Entry<'_>]) -> Result<()> {
     let runs = || entries.iter().flat_map(|entry| &entry.runs);
     let Some(first) = runs().next() else { return Ok(()) };
     for run in runs() {

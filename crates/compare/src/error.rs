@@ -143,6 +143,15 @@ pub enum Error {
     /// There is nothing to tabulate.
     #[error("there are no runs to report")]
     NoRuns,
+    /// A path that was pointed at holds no run.
+    #[error("`{}` holds no run", path.display())]
+    NoRunsIn {
+        /// The file or folder.
+        path: PathBuf,
+    },
+    /// A gate compared nothing.
+    #[error("the two sets of runs have nothing in common, so nothing was compared")]
+    NothingCompared,
     /// A question about power that has no answer.
     #[error("no sample size answers this: {reason}")]
     Power {
@@ -167,7 +176,12 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NewerSchema { .. } => Some("update this program, or make the record again".into()),
-            Self::Duplicate { .. } => Some("keep the newest of each with `select::latest`".into()),
+            Self::Duplicate { .. } => Some("keep the newest of each with `latest`".into()),
+            Self::NoRunsIn { .. } => Some(
+                "a run's folder has records in `records/<suite>/<task>/<method>/seed-<n>/`; results of PEFT's \
+                 method comparison are `.json` files with `run_info`"
+                    .into(),
+            ),
             Self::MixedMetric { .. } => Some("score the older run again with `rescore`".into()),
             Self::UnknownMetric { metric, known, .. } => {
                 let near = known.iter().max_by(|a, b| {

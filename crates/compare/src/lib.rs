@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
+mod collect;
 mod comparable;
+mod distinct;
 mod entry;
 mod error;
 mod metric;
@@ -12,13 +14,19 @@ mod ranking;
 mod record;
 mod rescore;
 mod run;
+mod sequence;
 mod store;
 mod summary;
 
+pub mod gate;
 pub mod hf;
+pub mod plot;
+pub mod report;
 pub mod stats;
 pub mod table;
 
+pub use collect::collect;
+pub use distinct::distinct;
 pub use entry::{Basis, Entry, Pooled, Replication, entries};
 pub use error::{Error, Result};
 pub use metric::{Aggregate, Better, Metric, MetricValue, Scale};
@@ -29,5 +37,6 @@ pub use ranking::{Comparison, Ranked, Ranking, rank, rank_all};
 pub use record::{BASE, RunRecord, Status, run_id};
 pub use rescore::rescore;
 pub use run::{Evidence, LeftOut, Run, Selection, latest};
+pub use sequence::Sequence;
 pub use store::{Store, load};
 pub use summary::{Summary, SummaryRow, summarize};

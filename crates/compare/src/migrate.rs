@@ -9,7 +9,13 @@ use crate::record::RunRecord;
 type Migration = fn(Value) -> Result<Value>;
 
 /// `MIGRATIONS[k]` leads from schema `k + 1` to `k + 2`. A released migration never changes.
-const MIGRATIONS: &[Migration] = &[];
+const MIGRATIONS: &[Migration] = &[
+    // 2: runs may learn several tasks one after another.
+    |mut value| {
+        value["sequence"] = Value::Null;
+        Ok(value)
+    },
+];
 
 /// The schema this version writes.
 pub const SCHEMA: u64 = MIGRATIONS.len() as u64 + 1;

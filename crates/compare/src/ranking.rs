@@ -126,7 +126,8 @@ fn compare_all(rows: &[Ranked<'_>], settings: &Settings) -> Result<Vec<Compariso
     let mut comparisons = Vec::new();
     for (position, &first) in testable.iter().enumerate() {
         for &second in &testable[position + 1..] {
-            let (effect, seeds) = compare(&rows[first], &rows[second], settings)?;
+            let side = |row: usize| (&rows[row].entry, &rows[row].pooled);
+            let (effect, seeds) = compare(side(first), side(second), settings)?;
             comparisons.push(Comparison { first, second, effect, seeds, adjusted_p: 1.0, differ: false });
         }
     }
@@ -143,16 +144,18 @@ fn testable(rows: &[Ranked<'_>]) -> Vec<usize> {
 }
 
 /// The effect and the number of seeds behind it.
-fn compare(a: &Ranked<'_>, b: &Ranked<'_>, settings: &Settings) -> Result<(Effect, usize)> {
-    let refuse = |reason: &str| Err(different(a.entry.record(), b.entry.record(), reason.to_owned()));
-    if let (Basis::Scores(x), Basis::Scores(y)) = (&a.pooled.basis, &b.pooled.basis) {
-        let Some((x, y)) = align(&a.entry, x, &b.entry, y) else { return refuse("they share no seed") };
+pub(crate) fn compare(
+    (a, a_pooled): (&Entry<'_>, &Pooled),
+    (b, b_pooled): (&Entry<'_>, &Pooled),
+    settings: &Settings,
+) -> Result<(Effect, usize)> {
+    let refuse = |reason: &str| Err(different(a.record(), b.record(), reason.to_owned()));
+    if let (Basis::Scores(x), Basis::Scores(y)) = (&a_pooled.basis, &b_pooled.basis) {
+        let Some((x, y)) = align(a, x, b, y) else { return refuse("they share no seed") };
         return Ok((effect::paired(&x, &y, settings), x.seeds()));
     }
-    match (proportion(&a.pooled), proportion(&b.pooled)) {
-        (Some(x), Some(y)) => {
-            Ok((effect::unpaired(x, y, settings), a.entry.runs.len().min(b.entry.runs.len())))
-        }
+    match (proportion(a_pooled), proportion(b_pooled)) {
+        (Some(x), Some(y)) => Ok((effect::unpaired(x, y, settings), a.runs.len().min(b.runs.len()))),
         _ => refuse("one has no per-item outcomes and the metric is not right/wrong"),
     }
 }

@@ -11,6 +11,7 @@ use crate::metric::{MetricValue, Scale};
 use crate::migrate::SCHEMA;
 use crate::outcome::{OutcomesFile, Split};
 use crate::parts::{Curves, DataSplit, Environment, Memory, Model, Parameters, PhaseRecord, Total};
+use crate::sequence::Sequence;
 
 /// The method name of a run that evaluates the unadapted model.
 pub const BASE: &str = "base";
@@ -66,6 +67,8 @@ pub struct RunRecord {
     pub evaluation_seconds: Option<f64>,
     /// Scores on the test split, the task's primary metric first.
     pub metrics: Vec<MetricValue>,
+    /// Scores while several tasks were learned one after another; `None` for a run that learns one.
+    pub sequence: Option<Sequence>,
     /// The per-item outcomes stored beside the record; the store fills this in.
     pub outcomes: Option<OutcomesFile>,
     /// Ids of the runs this one took input from.
@@ -127,6 +130,7 @@ impl RunRecord {
             curves: Curves::default(),
             evaluation_seconds: None,
             metrics: Vec::new(),
+            sequence: None,
             outcomes: None,
             needs: Vec::new(),
             notes: Vec::new(),
@@ -153,7 +157,7 @@ impl RunRecord {
     ///
     /// # Errors
     /// [`Error::Record`] for a metric that appears twice, is not finite or lies outside its scale, for a success without a metric, and for
-    /// a percentage that does not follow from the counts.
+    /// a percentage that does not follow from the counts, and for an accuracy matrix that is not one.
     pub fn check(&self) -> Result<()> {
         let wrong = |reason: String| Err(Error::Record { id: self.id.clone(), reason });
         let mut names = BTreeSet::new();
@@ -170,6 +174,9 @@ impl RunRecord {
         }
         if self.status == Status::Success && self.metrics.is_empty() {
             return wrong("it succeeded without a metric".into());
+        }
+        if let Some(Err(reason)) = self.sequence.as_ref().map(Sequence::check) {
+            return wrong(reason);
         }
         let p = &self.parameters;
         if let (Some(trainable), Some(adapter), Some(base)) = (p.trainable, p.adapter_total, p.base_total) {

@@ -187,11 +187,16 @@ fn split_revision(path: &Path) -> (PathBuf, u32) {
     }
 }
 
+/// What adapters are described in; their folders may be called `seed-…` too.
+const ADAPTER_CONFIG: &str = "adapter_config.json";
+
 /// Adapters and summaries also end in `.json`; records lie directly in a `seed-…` folder.
 fn in_seed_folder(path: &Path) -> bool {
-    path.parent()
-        .and_then(Path::file_name)
-        .and_then(OsStr::to_str)
-        .and_then(|name| name.strip_prefix("seed-"))
-        .is_some_and(|seed| seed.parse::<u64>().is_ok())
+    path.file_name() != Some(OsStr::new(ADAPTER_CONFIG))
+        && path
+            .parent()
+            .and_then(Path::file_name)
+            .and_then(OsStr::to_str)
+            .and_then(|name| name.strip_prefix("seed-"))
+            .is_some_and(|seed| seed.parse::<u64>().is_ok())
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use compare::stats::mcnemar::Discordance;
 use compare::stats::power::{Pairing, Plan, SeedNoise};
 use compare::stats::proportions::{self, Proportion};
-use compare::stats::{Scores, Settings, bootstrap, crossed, holm, letters, permutation, wilson};
+use compare::stats::{Scores, Settings, bootstrap, crossed, effect, holm, letters, permutation, wilson};
 use serde_json::Value;
 
 /// Closed forms and distribution functions: two implementations differ by rounding only.
@@ -214,4 +214,17 @@ fn plans_invert_each_other_and_refuse_the_impossible() {
     assert!(Plan { seeds: 0, ..plan }.power(0.1, 100).is_err());
     assert!(Plan { alpha: 0.0, ..plan }.power(0.1, 100).is_err());
     assert!(Plan::new(Pairing::Unpaired { base_rate: 1.2 }).power(0.1, 100).is_err());
+}
+
+#[test]
+fn effect_sizes_of_real_scores() {
+    for case in cases("effect_sizes") {
+        let [a, b] = ["a", "b"].map(|side| Scores::from_items(&numbers(&case[side])));
+        let effect = effect::paired(&a, &b, &Settings::default());
+        assert_close(effect.cohen_d.unwrap(), number(&case, "cohen_d"), ROUNDING);
+        assert_eq!(effect.cohen_h, None);
+    }
+    let right = Scores::from_items(&[1.0, 0.0, 1.0]);
+    let effect = effect::paired(&right, &Scores::from_items(&[0.0, 0.0, 1.0]), &Settings::default());
+    assert!(effect.cohen_d.is_none() && effect.cohen_h.is_some());
 }

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use compare::hf::{
-    Context, ResultFile, Rules, UnknownMemory, export, file_name, import, import_folder, read,
+    Context, ResultFile, Rules, UnknownMemory, export, export_folder, file_name, import, import_folder, read,
 };
 use compare::stats::{Settings, wilson};
 use compare::table::{TerminalStyle, results, terminal};
@@ -274,4 +274,44 @@ fn what_has_no_place_in_the_format_is_refused() {
         refuse("lora", &|r, _| r.record.phases[0].samples = None)
             .contains("number of training samples is unknown")
     );
+}
+
+#[test]
+fn a_set_of_ours_becomes_a_folder_and_comes_back() {
+    let mut runs = vec![run("base", "nlu", 0, 0.2), run("lora", "nlu", 0, 0.6), run("full", "nlu", 0, 0.7)];
+    for run in runs.iter_mut().skip(1) {
+        run.record.memory = compare::Memory { peak_bytes: Some(7), ..compare::Memory::default() };
+        run.record.config = json!({
+            "task": {"training": {"max_length": 256, "batch_size": 32, "schedule": "linear"}},
+            "method": {"settings": {"optimizer": {"lr": 0.004}}},
+        });
+    }
+    runs[2].record.parameters = compare::Parameters::counted(2_600_000, 0, 2_600_000);
+    let adapter = |record: &compare::RunRecord| {
+        let peft_type = if record.method == "full" { "FULL" } else { "LORA" };
+        Some(map(&json!({"peft_type": peft_type, "r": 8})))
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let entries = entries(&runs).unwrap();
+    let exported = export_folder(folder.path(), &entries, adapter, &Settings::default()).unwrap();
+    let names: Vec<_> = exported
+        .written
+        .iter()
+        .map(|path| path.strip_prefix(folder.path()).unwrap().to_str().unwrap())
+        .collect();
+    assert_eq!(names, ["nlu/lora--lora-nlu.json", "nlu/full--full-nlu.json"]);
+    assert_eq!(exported.left_out.len(), 1, "{:?}", exported.left_out);
+    assert!(exported.left_out[0].reason.contains("unadapted model"));
+
+    let file = read(&exported.written[0]).unwrap();
+    let config = &file.run_info.train_config;
+    assert_eq!((&config["max_seq_length"], &config["optimizer_kwargs"]["lr"]), (&json!(256), &json!(0.004)));
+    assert_eq!(file.run_info.peft_config.as_ref().unwrap()["peft_type"], "LORA");
+    assert_eq!(file.extra.as_ref().unwrap().zero_means_unknown.len(), 2);
+    assert_eq!(read(&exported.written[1]).unwrap().run_info.peft_config, None);
+    // Read again it is the same score, with what was not measured unknown.
+    let back = import_folder(&folder.path().join("nlu"), &Rules::metamathqa()).unwrap();
+    let lora = &back.runs.iter().find(|run| run.record.method == "hf:lora/lora-nlu").unwrap().record;
+    assert_eq!(lora.metrics[0].value, runs[1].record.metrics[0].value);
+    assert_eq!((lora.memory.mean_bytes, lora.memory.peak_bytes), (None, Some(7)));
 }

@@ -45,7 +45,7 @@ fn unknown_is_null_and_not_zero() {
     record.parameters = Parameters::default();
     let json = serde_json::to_value(&record).unwrap();
     assert!(json["memory"]["peak_bytes"].is_null() && json["parameters"]["trainable"].is_null());
-    assert_eq!(json["schema"], 1);
+    assert_eq!(json["schema"], compare::SCHEMA);
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn files_that_are_no_records_are_named() {
         format!("{error}: {cause}")
     };
     let name = path.display().to_string();
-    assert!(message(&|v| v["schema"] = 2.into()).contains(&format!("`{name}` has schema 2")));
+    assert!(message(&|v| v["schema"] = 99.into()).contains(&format!("`{name}` has schema 99")));
     assert!(
         message(&|v| v["suprise"] = 2.into())
             .contains(&format!("`{name}` is not a valid run record: unknown field"))
@@ -174,6 +174,7 @@ fn the_first_schema_still_reads() {
     let text = include_str!("records/schema-1.json");
     let record = parse(text, "schema-1.json").unwrap();
     assert_eq!((record.method.as_str(), record.metrics[0].value), ("lori-d", 0.75));
+    assert_eq!((record.schema, record.sequence), (compare::SCHEMA, None));
     assert_eq!(record.status, Status::Failed { reason: "stopped for the test".into() });
 }
 

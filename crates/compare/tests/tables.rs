@@ -12,7 +12,7 @@ use sample::{run, suite};
 
 fn tables(runs: &[Run]) -> (Table, Table) {
     let rankings = rank_all(&entries(runs).unwrap(), &Settings::default()).unwrap();
-    (results(&rankings), tests(&rankings[0]))
+    (results(&rankings), tests(&rankings[..1]))
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn a_narrow_terminal_is_kept_to() {
         text
     };
     insta::assert_snapshot!("narrow", narrow(78));
-    assert!(narrow(78).ends_with("No room for: %, memory.\n"));
+    assert!(narrow(78).ends_with("No room for: file, %, memory.\n"));
     assert!(!narrow(120).contains("No room"));
     // Narrower than all that is needed: it wraps.
     narrow(40);
@@ -74,9 +74,9 @@ fn unknown_values_are_dashes_and_not_zero() {
     run.record.memory = compare::Memory::default();
     run.record.total = compare::Total::default();
     let table = tables(&[run]).0;
-    assert!(markdown(&table).contains("| – | – | 400\u{a0}×\u{a0}1 |"));
-    assert!(latex(&table).contains("-- & -- & 400 $\\times$ 1"));
-    assert!(csv(&table).unwrap().contains(",,,400,1,"));
+    assert!(markdown(&table).contains("| – | – | 741.0\u{a0}kB | 400\u{a0}×\u{a0}1 |"));
+    assert!(latex(&table).contains("-- & -- & 741.0\\,kB & 400 $\\times$ 1"));
+    assert!(csv(&table).unwrap().contains(",,,741000,400,1,"));
 }
 
 #[test]

@@ -38,14 +38,10 @@ pub fn adapter_file(
     attachment: &Attachment,
     provenance: &Provenance<'_>,
 ) -> Result<AdapterFile> {
-    let linears = model.linears();
-    let names: Vec<String> = linears.iter().map(|linear| linear.name().to_owned()).collect();
+    let (names, about) = about(model, provenance.base_model);
+    let about = peft_file::Provenance { task_type: Some(provenance.task_type), ..about };
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let transposed = linears.iter().any(|linear| linear.layout() == Layout::InOut);
-    let config = match provenance.method.peft {
-        Some(format) => (format.write)(provenance.settings)?,
-        None => own_config(provenance),
-    };
+    let config = config_of(provenance.method, provenance.settings)?;
     let settings = serde_json::to_string(provenance.settings).expect("settings print");
     let mut metadata = Metadata::from([
         (peft_file::METHOD.to_owned(), provenance.method.name.to_owned()),
@@ -55,22 +51,39 @@ pub fn adapter_file(
         let word = serde_json::to_value(quantize).expect("a word");
         metadata.insert(QUANTIZE.to_owned(), word.as_str().unwrap_or_default().to_owned());
     }
-    let about = peft_file::Provenance {
-        base_model: provenance.base_model.to_owned(),
-        task_type: Some(provenance.task_type),
-        fan_in_fan_out: transposed,
-    };
     Ok(peft_file::adapter_file(attachment, &names, config, &about, metadata))
+}
+
+/// What a file says of the model: the names of its layers, and what is not the method's affair.
+pub(crate) fn about(model: &mut dyn Adaptable, base_model: &str) -> (Vec<String>, peft_file::Provenance) {
+    let linears = model.linears();
+    let about = peft_file::Provenance {
+        base_model: base_model.to_owned(),
+        task_type: Some("CAUSAL_LM"),
+        fan_in_fan_out: linears.iter().any(|linear| linear.layout() == Layout::InOut),
+    };
+    (linears.iter().map(|linear| linear.name().to_owned()).collect(), about)
+}
+
+/// The keys of `adapter_config.json` that depend on the method and its settings.
+///
+/// # Errors
+/// If the settings cannot be written.
+pub(crate) fn config_of(method: &MethodInfo, settings: &toml::Table) -> Result<Map<String, Value>> {
+    match method.peft {
+        Some(format) => Ok((format.write)(settings)?),
+        None => Ok(own_config(method, settings)),
+    }
 }
 
 /// Settings that PEFT's readers look for under other names.
 const PEFT_NAMES: [(&str, &str); 3] = [("rank", "r"), ("alpha", "lora_alpha"), ("dropout", "lora_dropout")];
 
-fn own_config(provenance: &Provenance<'_>) -> Map<String, Value> {
+fn own_config(method: &MethodInfo, settings: &toml::Table) -> Map<String, Value> {
     let mut config = Map::new();
-    let peft_type = provenance.method.name.to_uppercase().replace('-', "_");
+    let peft_type = method.name.to_uppercase().replace('-', "_");
     config.insert("peft_type".to_owned(), json!(peft_type));
-    for (key, value) in provenance.settings {
+    for (key, value) in settings {
         let name = PEFT_NAMES.iter().find(|(ours, _)| ours == key).map_or(key.as_str(), |(_, theirs)| theirs);
         config.insert(name.to_owned(), json!(value));
     }
@@ -104,6 +117,14 @@ pub fn method_of(file: &AdapterFile) -> Result<(&'static MethodInfo, toml::Table
     Err(Error::Unknown { what: "peft_type", name: peft_type.to_owned(), known })
 }
 
+/// How the frozen layers were stored that an adapter was trained over, as its file says.
+///
+/// # Errors
+/// If it says something unknown.
+pub fn quantization_of(file: &AdapterFile) -> Result<Option<Quantization>> {
+    file.metadata.get(QUANTIZE).map_or(Ok(None), |word| parse_quantization(word))
+}
+
 /// Attaches the adapter of a file to `model` under `name`, over frozen layers stored as `quantize` says, or else as the
 /// file says that they were when it was trained.
 ///
@@ -121,8 +142,7 @@ pub fn attach(
         file.check_known()?;
     }
     let method = (info.build)(settings.clone())?;
-    let stated = file.metadata.get(QUANTIZE).map_or(Ok(None), |word| parse_quantization(word))?;
-    let storage = storage_of(quantize.or(stated));
+    let storage = storage_of(quantize.or(quantization_of(file)?));
     let attachment = Attachment::load(model, name, method, &file.targets()?, storage, file)?;
     model.store(storage);
     if let Err(error) = file.check_base(&attachment) {

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::export::Reader;
+
 /// Implements and compares parameter-efficient fine-tuning methods: every method through the same loop, on the same
 /// data, with an interval on every number.
 ///
@@ -53,6 +55,16 @@ pub enum Command {
     Pretrain(PretrainArgs),
     /// Write a model with an adapter merged into its weights, in Hugging Face layout.
     MergeIntoBase(MergeIntoBaseArgs),
+    /// Measure what 4 bits lose of a model's weights, and how much LoftQ and QPiSSA bring back.
+    QuantizationError(QuantizationErrorArgs),
+    /// Report any set of records: tables, plots, and a page that needs no network.
+    Report(ReportArgs),
+    /// Compare new records with a baseline: fails when a score fell or training got slower, and says which.
+    Gate(GateArgs),
+    /// Write an adapter in a form that another program reads, or say why there is none.
+    Export(ExportArgs),
+    /// Find what would make an adapter fail in silence.
+    Doctor(DoctorArgs),
     /// Run golden cases made with the reference implementations.
     Parity(ParityArgs),
 }
@@ -92,7 +104,8 @@ pub struct ModelArgs {
 /// Options of `run`, `plan` and `show`.
 #[derive(Clone, Debug, Args)]
 pub struct RunArgs {
-    /// Methods, separated by commas: exact names, families (`lori` is `lori-d` and `lori-s`), or `all`.
+    /// Methods, separated by commas: exact names, families (`lori` is `lori-d` and `lori-s`), `all`, or
+    /// `every` (with variations such as LoRA+).
     #[arg(long, value_delimiter = ',', value_name = "METHOD,…")]
     pub method: Vec<String>,
     /// Suite of tasks: `mini`, or a file.
@@ -234,6 +247,106 @@ pub struct MergeIntoBaseArgs {
     /// Folder for the merged model.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
+}
+
+/// Options of `quantization-error`.
+#[derive(Clone, Debug, Args)]
+pub struct QuantizationErrorArgs {
+    /// The model.
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Rank of the factors.
+    #[arg(long, default_value_t = 16, value_name = "R", value_parser = clap::value_parser!(i64).range(1..))]
+    pub rank: i64,
+    /// Rounds of storing and factorizing.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 5], value_name = "T,…", value_parser = clap::value_parser!(u32).range(1..))]
+    pub rounds: Vec<u32>,
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    pub json: bool,
+    /// No progress.
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+/// Options of `report`.
+#[derive(Clone, Debug, Args)]
+pub struct ReportArgs {
+    /// Folders of runs or of records, records, or results of PEFT's `method_comparison`.
+    #[arg(required = true, value_name = "PATH")]
+    pub records: Vec<PathBuf>,
+    /// Folder for `report.html`, tables and plots [default: a new one under `runs/`].
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Also write the results as files of PEFT's `method_comparison` to this folder.
+    #[arg(long, value_name = "DIR")]
+    pub peft: Option<PathBuf>,
+    /// Coverage of the intervals; tests decide at what is left.
+    #[arg(long, default_value_t = 0.95, value_name = "LEVEL", value_parser = confidence)]
+    pub confidence: f64,
+    /// Also print the tests between all pairs of methods.
+    #[arg(long)]
+    pub tests: bool,
+}
+
+/// Options of `gate`.
+#[derive(Clone, Debug, Args)]
+pub struct GateArgs {
+    /// Folder of runs or of records to compare with.
+    #[arg(value_name = "BASELINE")]
+    pub baseline: PathBuf,
+    /// Folder of the new ones.
+    #[arg(value_name = "NEW")]
+    pub new: PathBuf,
+    /// How many times slower a training step may be.
+    #[arg(long, default_value_t = compare::gate::Bounds::default().slowdown, value_name = "FACTOR", value_parser = factor)]
+    pub max_slowdown: f64,
+    /// Coverage of the intervals; tests decide at what is left.
+    #[arg(long, default_value_t = 0.95, value_name = "LEVEL", value_parser = confidence)]
+    pub confidence: f64,
+}
+
+fn confidence(text: &str) -> Result<f64, String> {
+    let level: f64 = text.parse().map_err(|_| "expected a number".to_owned())?;
+    if (0.5..1.0).contains(&level) {
+        Ok(level)
+    } else {
+        Err("expected a number from 0.5 up to, but below, 1".to_owned())
+    }
+}
+
+fn factor(text: &str) -> Result<f64, String> {
+    let factor: f64 = text.parse().map_err(|_| "expected a number".to_owned())?;
+    if factor.is_finite() && factor > 0.0 { Ok(factor) } else { Err("expected a number above 0".to_owned()) }
+}
+
+/// Options of `export`.
+#[derive(Clone, Debug, Args)]
+pub struct ExportArgs {
+    /// Adapter folder (PEFT format).
+    pub adapter: PathBuf,
+    /// The program.
+    #[arg(long = "for", value_name = "PROGRAM")]
+    pub reader: Reader,
+    /// Folder for the adapter in that form.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// The model that the adapter was made for [default: the one it names].
+    #[command(flatten)]
+    pub model: ModelArgs,
+}
+
+/// Options of `doctor`.
+#[derive(Clone, Debug, Args)]
+pub struct DoctorArgs {
+    /// Adapter folder (PEFT format).
+    pub adapter: PathBuf,
+    /// The model to try it on; without `--model` only the files are looked at.
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Print JSON instead of lines.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Options of `parity`.

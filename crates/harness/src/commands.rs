@@ -1,12 +1,17 @@
 //! What the command line can do, a file for each command.
 
+mod doctor;
 mod eval;
+mod export;
+mod gate;
 mod generate;
 mod list;
 mod merge_into_base;
 mod parity;
 mod plan;
 mod pretrain;
+mod quantization_error;
+mod report;
 mod run;
 mod show;
 
@@ -30,6 +35,11 @@ pub fn dispatch(cli: Cli) -> Result<()> {
         Command::Generate(args) => generate::execute(&args),
         Command::Pretrain(args) => pretrain::execute(&args),
         Command::MergeIntoBase(args) => merge_into_base::execute(&args),
+        Command::QuantizationError(args) => quantization_error::execute(&args),
+        Command::Report(args) => report::execute(&args),
+        Command::Gate(args) => gate::execute(&args),
+        Command::Export(args) => export::execute(&args),
+        Command::Doctor(args) => doctor::execute(&args),
         Command::Parity(args) => parity::execute(&args),
     }
 }

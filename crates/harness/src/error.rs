@@ -62,6 +62,16 @@ pub enum Error {
     /// Flags that do not go together.
     #[error("{0}")]
     Usage(String),
+    /// A program cannot read an adapter in any form.
+    #[error("{reader} cannot read this `{method}` adapter: {reason}")]
+    CannotExport {
+        /// The program.
+        reader: &'static str,
+        /// The adapter's method.
+        method: &'static str,
+        /// Why not.
+        reason: String,
+    },
     /// The output folder cannot be used.
     #[error("cannot write to `{}`: {source}", path.display())]
     Output {
@@ -102,6 +112,11 @@ impl Error {
             }
             Self::NoGradient { .. } => Some("the targets may not take part in the loss".to_owned()),
             Self::Unknown { name, known, .. } => Some(peft_core::near::suggestion(name, known)),
+            Self::CannotExport { .. } => Some(
+                "write the adapter into its base instead, which every program reads: harness merge-into-base \
+                 --adapter DIR --out MODEL"
+                    .to_owned(),
+            ),
             Self::Config { hint, .. } => hint.clone(),
             Self::Core(error) => error.hint(),
             Self::Tasks(error) => error.hint(),

@@ -180,7 +180,8 @@ pub fn merge_and_check(learner: &mut CausalLm, ids: &Tensor) -> Result<()> {
     let relative = if learner.decoder.kind() == tch::Kind::Float { F32 } else { BF16 };
     let allowed = relative * adapted.abs().max().double_value(&[]);
     let difference = (merged - adapted).abs().max().double_value(&[]);
-    if difference > allowed { Err(Error::MergeDiffers { difference, allowed }) } else { Ok(()) }
+    let alike = difference <= allowed; // not so if either is NaN
+    if alike { Ok(()) } else { Err(Error::MergeDiffers { difference, allowed }) }
 }
 
 /// The tasks crate's split as records name it.

@@ -114,6 +114,34 @@ fn a_merged_model_answers_like_its_adapter() {
     assert!(out.join("tokenizer.json").exists());
 }
 
+/// What was stored in four bits stays so in everything that is done with the adapter.
+#[test]
+fn an_adapter_over_four_bits_remembers_them() {
+    let folder = train("pissa", &["--quantize", "nf4"]);
+    let record = records(folder.path()).into_iter().find(|record| record["method"] == "pissa").unwrap();
+    assert_eq!(record["config"]["task"]["training"]["quantize"], "nf4");
+    let adapter = adapter(folder.path(), "pissa");
+    let adapter = adapter.to_str().unwrap();
+    let out = folder.path().join("merged");
+    let merged = out.to_str().unwrap();
+    assert!(run(&["merge-into-base", "--adapter", adapter, "--out", merged]).status.success());
+    let say = |more: &[&str]| {
+        let mut args = vec!["generate", " the deer is", "--max-new-tokens", "12"];
+        args.extend(more);
+        text(&run(&args))
+    };
+    assert_eq!(say(&["--adapter", adapter]), say(&["--model", merged]));
+    // The merged weights are those over four bits, not those of the model as it was.
+    let merged = peft_core::tensor_file::read(&out.join("model.safetensors")).unwrap().0;
+    let dense =
+        peft_core::tensor_file::read(Path::new("../../configs/models/mini/model.safetensors")).unwrap().0;
+    let norm = "model.layers.0.input_layernorm.weight";
+    assert_eq!(merged[norm].to_kind(tch::Kind::Float), dense[norm].to_kind(tch::Kind::Float));
+    let weight = "model.layers.0.mlp.up_proj.weight";
+    let moved = (&merged[weight] - &dense[weight]).abs().max().double_value(&[]);
+    assert!(moved > 1e-3, "{moved}");
+}
+
 #[test]
 fn the_validation_split_makes_a_curve_and_chooses() {
     let more = ["--set", "tasks.nlu.training.eval_every=1", "--set", "task.training.select=best_validation"];
@@ -127,7 +155,7 @@ fn the_validation_split_makes_a_curve_and_chooses() {
 
 #[test]
 fn every_provided_configuration_parses_and_builds() {
-    let output = run(&["show", "--method", "all"]);
+    let output = run(&["show", "--method", "every"]);
     assert!(output.status.success(), "{}", text(&output));
     let said = text(&output);
     for info in methods::METHODS {

@@ -2,7 +2,9 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use peft_core::low_rank::{Init, Ranks, Scaling};
-use peft_core::{Error, Length, Result};
+use peft_core::{Length, Result};
+
+use crate::LaunchSettings;
 
 /// Settings of LoRA-Dash.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -68,27 +70,8 @@ impl Config {
         Ranks::new(Scaling::AlphaOverRank, self.rank, self.alpha, &self.rank_pattern, &self.alpha_pattern)
     }
 
-    pub(crate) fn check(&self) -> Result<()> {
-        if self.directions < 1 {
-            return Err(Error::config("directions", self.directions, "at least one direction is needed"));
-        }
-        if !(self.epsilon.is_finite() && self.epsilon > 0.0) {
-            return Err(Error::config("epsilon", self.epsilon, "a positive number is needed"));
-        }
-        Ok(())
-    }
-
-    /// t in a run of `steps`.
-    pub(crate) fn launch_step(&self, steps: u64) -> Result<u64> {
-        let step = match self.launch {
-            // However short the run, a fraction is never none of it: B = 0 tells no direction from another.
-            Length::Fraction(fraction) if fraction > 0.0 => self.launch.steps(steps, "launch")?.max(1),
-            length => length.steps(steps, "launch")?,
-        };
-        if step >= steps {
-            let reason = format!("a run of {steps} steps has none left for the directions");
-            return Err(Error::config("launch", step, reason));
-        }
-        Ok(step)
+    pub(crate) fn launch_settings(&self) -> LaunchSettings {
+        let Self { directions, launch, choice, epsilon, .. } = *self;
+        LaunchSettings { directions, launch, choice, epsilon }
     }
 }

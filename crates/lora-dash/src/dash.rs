@@ -3,19 +3,15 @@ use tch::Tensor;
 use peft_core::low_rank::{self, Dropout};
 use peft_core::{Base, Delta, LowRank, Mode};
 
-/// `ΔW = s_L·B·A + U·diag(d)·V`: LoRA, and a coefficient for each chosen singular direction of W.
+/// `ΔW = ΔW' + U·diag(d)·V`: a low-rank update, and a coefficient for each chosen singular direction of W.
 ///
-/// Both terms are one low-rank update of rank r + s with the factors `[s_L·B, U·diag(d)]` and `[A; V]`.
+/// With `ΔW' = B·A` both terms are one update of rank r + s with the factors `[B, U·diag(d)]` and `[A; V]`.
 ///
 /// Source: LoRA-Dash (arXiv 2409.01035) section 4.
 #[derive(Debug)]
-pub struct Dash {
-    /// `A [r, in]`.
-    pub a: Tensor,
-    /// `B [out, r]`.
-    pub b: Tensor,
-    /// `s_L`, of the low-rank part alone.
-    pub scaling: f64,
+pub struct Dash<D> {
+    /// ΔW', of rank r; has factors.
+    pub update: D,
     /// `U [out, s]`, zero until the launch.
     pub u: Tensor,
     /// `V [s, in]`, zero until the launch.
@@ -26,17 +22,23 @@ pub struct Dash {
     pub dropout: Option<Dropout>,
 }
 
-impl Dash {
+/// `(B [out, r], A [r, in])` of an update that is known to be low-rank.
+pub(crate) fn factors(update: &dyn Delta) -> (Tensor, Tensor) {
+    update.factors().expect("directions are added to low-rank updates")
+}
+
+impl<D: Delta> Dash<D> {
     fn combined(&self) -> LowRank {
-        let down = Tensor::cat(&[&self.a, &self.v], 0);
-        let up = Tensor::cat(&[&self.b * self.scaling, &self.u * &self.index], 1);
+        let (b, a) = factors(&self.update);
+        let down = Tensor::cat(&[&a, &self.v], 0);
+        let up = Tensor::cat(&[&b, &(&self.u * &self.index)], 1);
         LowRank { dropout: self.dropout, ..LowRank::new(down, up, 1.0) }
     }
 }
 
-impl Delta for Dash {
+impl<D: Delta> Delta for Dash<D> {
     fn weight(&self) -> Tensor {
-        (&self.b * self.scaling).matmul(&self.a) + (&self.u * &self.index).matmul(&self.v)
+        self.update.weight() + (&self.u * &self.index).matmul(&self.v)
     }
 
     fn apply(&self, x: &Tensor, mode: Mode) -> Tensor {

@@ -1,7 +1,9 @@
 #![doc = include_str!("../README.md")]
 
+mod adalora_dash;
 mod dvora;
 
+pub use adalora_dash::{ADALORA_DASH, AdaLoraDash, AdaLoraDashConfig};
 pub use dvora::{DVORA, Dvora, DvoraConfig};
 
 use peft_core::{Error, MethodInfo, Result};
@@ -29,7 +31,11 @@ pub const METHODS: &[MethodInfo] = &[
     baselines::OLORA,
     baselines::VERA,
     DVORA,
+    ADALORA_DASH,
 ];
+
+/// Variations of a method and parts of one, which `all` leaves out and `every` does not.
+const VARIATIONS: [&str; 4] = ["lora-plus", "lora-fa", "spa", "dvora"];
 
 /// The method of this exact name.
 ///
@@ -39,13 +45,15 @@ pub fn find(name: &str) -> Result<&'static MethodInfo> {
     METHODS.iter().find(|info| info.name == name).ok_or_else(|| unknown(name))
 }
 
-/// The methods that `word` selects: `all`, an exact name, or a family.
+/// The methods that `word` selects: `all` (without variations such as LoRA+), `every`, an exact name, or a family.
 ///
 /// # Errors
 /// [`Error::Unknown`], whose hint names the nearest.
 pub fn select(word: &str) -> Result<Vec<&'static MethodInfo>> {
-    if word == "all" {
-        return Ok(METHODS.iter().collect());
+    match word {
+        "every" => return Ok(METHODS.iter().collect()),
+        "all" => return Ok(METHODS.iter().filter(|info| !VARIATIONS.contains(&info.name)).collect()),
+        _ => {}
     }
     if let Ok(exact) = find(word) {
         return Ok(vec![exact]);

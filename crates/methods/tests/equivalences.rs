@@ -1,7 +1,7 @@
 //! Methods that are each other at particular settings, step for step.
 
-use methods::find;
-use peft_core::{Adaptable, AsLoaded, Gradients, Mode, StateDict, linalg};
+use methods::{METHODS, find};
+use peft_core::{Adaptable, AsLoaded, Dense, FrozenWeight, Gradients, Mode, Nf4, StateDict, Storage, linalg};
 use peft_testkit::{Tolerance, Trained, assert_close};
 use tch::{Kind, Tensor};
 
@@ -144,4 +144,75 @@ fn lora_plus_of_ratio_one_is_lora() {
     let (lora, mut plus) = (attach("lora", "rank = 4"), attach("lora-plus", "rank = 4\nlr_ratio = 1.0"));
     start_alike(&lora, &mut plus);
     assert_same_run(plus, lora, Tolerance::EXACT);
+}
+
+#[test]
+fn rosa_without_a_sparse_part_is_lora() {
+    let mut rosa = attach("rosa", "rank = 4\nalpha = 8.0\ndensity = 0.0");
+    let mut lora = attach("lora", "rank = 4\nalpha = 8.0");
+    let renamed = |tensors: StateDict, from: &str, to: &str| -> StateDict {
+        tensors.into_iter().map(|(name, tensor)| (name.replace(from, to), tensor)).collect()
+    };
+    let start = renamed(tensors(&rosa), "rosa_", "lora_");
+    lora.attachment.store_mut().load_adapter(&start, "RoSA").unwrap();
+    rosa.train(STEPS).unwrap();
+    lora.train(STEPS).unwrap();
+    assert_eq!(rosa.losses, lora.losses);
+    assert_eq!(renamed(tensors(&rosa), "rosa_", "lora_"), tensors(&lora));
+}
+
+/// `A[k, i] = 1` where i mod r = k, frozen, and s = 1: then `B = Dᵀ`.
+#[test]
+fn bone_is_lora_with_a_frozen_a_of_zeros_and_ones() {
+    let (mut bone, mut lori) = (attach("bone", "rank = 4"), attach("lori-d", "rank = 4\nalpha = 4.0"));
+    let mut start = tensors(&lori);
+    for (name, tensor) in start.iter_mut().filter(|(name, _)| name.ends_with("lora_A.weight")) {
+        let [rank, width] = tensor.size()[..] else { panic!("{name}") };
+        *tensor = Tensor::eye(rank, (Kind::Float, tch::Device::Cpu)).repeat([1, width / rank]);
+        assert_eq!(tensor.size(), [rank, width]);
+    }
+    lori.attachment.store_mut().load_adapter(&start, "blocks").unwrap();
+    bone.train(STEPS).unwrap();
+    lori.train(STEPS).unwrap();
+    let (bone, lori) = (tensors(&bone), tensors(&lori));
+    for (name, block) in &bone {
+        let module = name.strip_suffix(".miss_block").unwrap();
+        assert_close(name, &block.tr(), &lori[&format!("{module}.lora_B.weight")], STEPPED);
+    }
+}
+
+/// What NF4 reconstructs, kept dense.
+#[derive(Debug)]
+struct Reconstructed;
+
+impl Storage for Reconstructed {
+    fn freeze(&self, weight: &Tensor) -> Box<dyn FrozenWeight> {
+        Box::new(Dense::new(&Nf4::PLAIN.round_trip(weight)))
+    }
+
+    fn is_lossy(&self) -> bool {
+        true
+    }
+}
+
+/// Methods do not see how the weight is stored, only what it is.
+#[test]
+fn four_bits_train_like_the_weights_that_they_stand_for() {
+    for info in METHODS.iter().filter(|info| info.capabilities.quantized_base) {
+        let settings = (info.resolve)(toml::Table::new()).unwrap();
+        let mut small = toml::Table::new();
+        for key in ["rank", "initial_rank", "target_rank"] {
+            if settings.contains_key(key) {
+                small.insert(key.to_owned(), toml::Value::Integer(4));
+            }
+        }
+        if settings.contains_key("density") {
+            small.insert("density".to_owned(), toml::Value::Float(0.1));
+        }
+        let run = |storage: &dyn Storage| {
+            let find = |name: &str| *find(name).unwrap();
+            Trained::run(info, &small, &find, (Kind::Float, storage), 2 * STEPS, 0).expect(info.name)
+        };
+        assert_same(&run(&Nf4::PLAIN), &run(&Reconstructed), STEPPED);
+    }
 }

@@ -59,7 +59,9 @@ fn words_select_methods() {
     assert_eq!(find("lora").unwrap().name, "lora");
     let lori: Vec<&str> = select("lori").unwrap().iter().map(|info| info.name).collect();
     assert_eq!(lori, ["lori-d", "lori-s"]);
-    assert_eq!(select("all").unwrap().len(), METHODS.len());
+    assert_eq!(select("every").unwrap().len(), METHODS.len());
+    let all: Vec<&str> = select("all").unwrap().iter().map(|info| info.name).collect();
+    assert!(all.contains(&"olora") && !all.contains(&"lora-plus"), "{all:?}");
     assert_eq!(select("lora").unwrap().len(), 1, "an exact name is not a family");
     let error = select("lroi").unwrap_err();
     assert!(error.hint().unwrap().contains("`lori`"), "{:?}", error.hint());

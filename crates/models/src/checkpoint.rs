@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use peft_core::nf4::{self, Nf4Tensor};
 use peft_core::tensor_file::TensorFile;
-use peft_core::{Error, Result, Seeds};
+use peft_core::{Error, Result, Seeds, StateDict};
 use serde_json::{Map, Value};
 use tch::{Device, Kind, Tensor};
 
@@ -244,6 +245,33 @@ impl Weights for Checkpoint<'_> {
 
     fn holds(&self, name: &str) -> bool {
         self.find(name).is_some()
+    }
+
+    fn quantized(&mut self, name: &str, shape: [i64; 2]) -> Option<Nf4Tensor> {
+        let weight = self.find(name)?;
+        self.shard_of.get(&format!("{weight}{}", nf4::STATE_SUFFIX))?;
+        let of_weight =
+            |part: &&String| **part == weight || part.strip_prefix(&weight).is_some_and(nf4::is_part);
+        let parts: Vec<String> = self.shard_of.keys().filter(of_weight).cloned().collect();
+        let tensors = parts.into_iter().map(|part| {
+            let tensor = self.shards[self.shard_of[&part]].tensor(&part)?;
+            self.read.insert(part.clone());
+            Ok((part, tensor))
+        });
+        let read = tensors
+            .collect::<Result<StateDict>>()
+            .and_then(|tensors| Nf4Tensor::read(&weight, &tensors, self.kind, self.device));
+        match read {
+            Ok(stored) if stored.shape() == shape => Some(stored),
+            Ok(stored) => {
+                self.refuse(name, &format!("expected shape {shape:?}, found {:?} in 4 bits", stored.shape()));
+                None
+            }
+            Err(error) => {
+                self.failure = self.failure.take().or(Some(error));
+                None
+            }
+        }
     }
 
     fn refuse(&mut self, name: &str, reason: &str) {

@@ -159,8 +159,12 @@ impl ModelConfig {
             });
         };
         if let Some(quantization) = json.get("quantization_config").filter(|value| !value.is_null()) {
-            let reason = "quantized checkpoints are not read; give the full-precision one";
-            return Err(Error::config("quantization_config", quantization, reason));
+            let says = |key: &str| quantization.get(key).and_then(Value::as_str).unwrap_or_default();
+            if says("quant_method") != "bitsandbytes" || says("bnb_4bit_quant_type") != "nf4" {
+                let reason =
+                    "of quantized checkpoints only NF4 of bitsandbytes is read; give the full-precision one";
+                return Err(Error::config("quantization_config", quantization, reason));
+            }
         }
         let design = (family.parse)(&json)?;
         for stack in design.stacks() {

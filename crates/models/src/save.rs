@@ -105,6 +105,7 @@ fn saved_config(config: &ModelConfig, architecture: &str, kind: Kind) -> Map<Str
         json.insert("torch_dtype".to_owned(), json!(kind));
     }
     json.insert("architectures".to_owned(), json!([architecture]));
+    json.remove("quantization_config"); // what is written is dense
     json
 }
 

@@ -1,5 +1,6 @@
 //! Where the tensors of a model come from while it is built.
 
+use peft_core::nf4::Nf4Tensor;
 use peft_core::{AdaptedLinear, Layout, Seeds, init};
 use tch::{Device, Kind, Tensor};
 
@@ -37,6 +38,11 @@ pub(crate) trait Weights {
         false
     }
 
+    /// The weight called `name`, of `shape`, if this is a checkpoint that stores it in 4 bits.
+    fn quantized(&mut self, _name: &str, _shape: [i64; 2]) -> Option<Nf4Tensor> {
+        None
+    }
+
     /// Notes that the tensor called `name` cannot be used.
     fn refuse(&mut self, name: &str, reason: &str) {
         panic!("only a checkpoint can hold a wrong tensor: `{name}`: {reason}")
@@ -48,6 +54,16 @@ impl dyn Weights + '_ {
     pub(crate) fn linear(&mut self, name: &str, shape: LinearShape) -> AdaptedLinear {
         let LinearShape { out_features, in_features, bias, layout } = shape;
         let name_of_weight = format!("{name}.weight");
+        if let Some(stored) = self.quantized(&name_of_weight, [out_features, in_features]) {
+            let bias = bias.then(|| self.tensor(&format!("{name}.bias"), &[out_features], Init::Zeros));
+            return AdaptedLinear::stored(
+                name,
+                Box::new(stored),
+                [out_features, in_features],
+                bias.as_ref(),
+                layout,
+            );
+        }
         let weight = match layout {
             Layout::OutIn => self.tensor(&name_of_weight, &[out_features, in_features], Init::Normal),
             Layout::InOut => self.tensor(&name_of_weight, &[in_features, out_features], Init::Normal).tr(),

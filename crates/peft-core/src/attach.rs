@@ -96,7 +96,10 @@ impl Attachment {
         let device = device_of(model);
         self.tune_whole(model, targets, storage, device)?;
         self.replaced = self.store.count_saved();
-        self.sites = targets.sites(model, |linear| linear.adapter(&self.name).is_none())?;
+        // The file of a method that trains whole layers names no targets.
+        if self.replaced == 0 || targets.modules != crate::Modules::Names(Vec::new()) {
+            self.sites = targets.sites(model, |linear| linear.adapter(&self.name).is_none())?;
+        }
         let given = file.map(|file| self.import(model, file)).transpose()?;
         self.attach_sites(model, storage, device)?;
         match (given, file) {

@@ -11,7 +11,8 @@ use crate::{Attachment, Error, Modules, Result, Role, StateDict, Targets};
 
 const CONFIG: &str = "adapter_config.json";
 const TENSORS: &str = "adapter_model.safetensors";
-const PREFIX: &str = "base_model.model.";
+/// Before the module path of every tensor in a file.
+pub const PREFIX: &str = "base_model.model.";
 const SHARED_PREFIX: &str = "base_model.";
 
 /// Values of `peft_type` that PEFT has given another name.
@@ -54,13 +55,9 @@ impl AdapterFile {
         let mut tensors = StateDict::new();
         let mut foreign = Vec::new();
         for (name, tensor) in raw {
-            let stripped = name.strip_prefix(PREFIX).or_else(|| name.strip_prefix(SHARED_PREFIX));
-            match stripped {
+            match own_name(&name) {
                 Some(own) => {
-                    tensors.insert(
-                        own.replace(".default.", ".").trim_end_matches(".default").to_owned(),
-                        tensor,
-                    );
+                    tensors.insert(own, tensor);
                 }
                 None => foreign.push(name),
             }
@@ -185,10 +182,19 @@ impl AdapterFile {
     }
 }
 
+/// Our name of a tensor in a file, without prefix and adapter name; none if the prefix is missing.
+pub fn own_name(name: &str) -> Option<String> {
+    let own = name.strip_prefix(PREFIX).or_else(|| name.strip_prefix(SHARED_PREFIX))?;
+    Some(own.replace(".default.", ".").trim_end_matches(".default").to_owned())
+}
+
 /// Keys that describe what an adapter of this type computes, and are read.
 fn understood(peft_type: &str) -> &'static [&'static str] {
     match peft_type {
         "MISS" => &["r", "mini_r", "miss_dropout", "init_weights"],
+        "VERA" => {
+            &["r", "d_initial", "vera_dropout", "projection_prng_key", "save_projection", "init_weights"]
+        }
         "ADALORA" => &[
             "lora_alpha",
             "init_r",
@@ -249,6 +255,18 @@ pub fn adapter_file(
 ) -> AdapterFile {
     let mut config = method;
     config.extend(attachment.peft_state());
+    file_of(attachment, linears, config, attachment.file_tensors(), provenance, metadata)
+}
+
+/// The same with another configuration and other tensors, under our names: another form of the adapter.
+pub fn file_of(
+    attachment: &Attachment,
+    linears: &[&str],
+    mut config: Map<String, Value>,
+    tensors: StateDict,
+    provenance: &Provenance,
+    mut metadata: Metadata,
+) -> AdapterFile {
     config.insert("target_modules".into(), json!(target_modules(attachment, linears)));
     config.insert("base_model_name_or_path".into(), json!(provenance.base_model));
     config.insert("task_type".into(), json!(provenance.task_type));
@@ -265,17 +283,17 @@ pub fn adapter_file(
         config.insert("modules_to_save".into(), json!(attachment.modules_to_save()));
     }
     config.entry("bias").or_insert(json!("none"));
-    let mut metadata = metadata;
     metadata.insert("format".into(), "pt".into());
     metadata.insert(FINGERPRINT.into(), attachment.fingerprint().to_owned());
-    AdapterFile { config, tensors: prefixed(attachment), metadata, origin: attachment.name().to_owned() }
+    let tensors = prefixed(attachment, tensors);
+    AdapterFile { config, tensors, metadata, origin: attachment.name().to_owned() }
 }
 
-/// The adapter's tensors under PEFT's names.
-fn prefixed(attachment: &Attachment) -> StateDict {
+/// The tensors under PEFT's names.
+fn prefixed(attachment: &Attachment, tensors: StateDict) -> StateDict {
     let shared = |name: &str| attachment.store().find(name).is_some_and(|entry| entry.shared);
     let prefix = |name: &str| if shared(name) { SHARED_PREFIX } else { PREFIX };
-    attachment.file_tensors().into_iter().map(|(n, t)| (format!("{}{n}", prefix(&n)), t)).collect()
+    tensors.into_iter().map(|(n, t)| (format!("{}{n}", prefix(&n)), t)).collect()
 }
 
 /// The shortest list that selects exactly the adapted layers: last components, or else full paths.

@@ -9,6 +9,7 @@
 //! Nothing is written that means something only beside an edited base.
 
 mod components;
+mod storing;
 
 use std::collections::BTreeMap;
 
@@ -21,6 +22,7 @@ use crate::{
 };
 
 pub use components::{Components, Decomposition, balanced, split};
+pub use storing::{factors_first, storage_first};
 
 const A: &str = "lora_A.weight";
 const B: &str = "lora_B.weight";
@@ -85,7 +87,7 @@ impl Residual {
             None if params.purpose() == Purpose::Load => zeros(site, settings.rank, params),
             None => {
                 let rounds = if place.is_lossy { settings.rounds } else { 1 };
-                split_and_store(place, settings.scaling, rounds, factors)?
+                factors_first(place.weight, place.store, settings.scaling, rounds, factors)?
             }
         };
         let a = params.trainable(A, Role::Down, &start.a)?;
@@ -209,21 +211,6 @@ impl Residual {
             Some(_) => Ok(()),
         }
     }
-}
-
-/// Splits W, and on a lossy base what the storage of the residual loses, `rounds` times.
-fn split_and_store(
-    place: Place<'_>,
-    scaling: f64,
-    rounds: u32,
-    factors: &mut dyn FnMut(&Tensor) -> Result<Factors>,
-) -> Result<Factors> {
-    let mut start = factors(place.weight)?;
-    for _ in 1..rounds {
-        let stored = (place.store)(&lack(place.weight, &start.b, &start.a, scaling));
-        start = factors(&(place.weight.to_kind(Kind::Float) - stored.to_kind(Kind::Float)))?;
-    }
-    Ok(start)
 }
 
 /// `W - s·B·A` in the kind of W.

@@ -40,14 +40,25 @@ pub struct AdaptedLinear {
 impl AdaptedLinear {
     /// A layer called `name` with `weight [out, in]` (a transposed view for [`Layout::InOut`]).
     pub fn new(name: impl Into<String>, weight: &Tensor, bias: Option<&Tensor>, layout: Layout) -> Self {
+        let size = [weight.size()[0], weight.size()[1]];
+        Self::stored(name, Box::new(Dense::new(weight)), size, bias, layout)
+    }
+
+    /// A layer called `name` whose weight, of `size` `[out, in]`, is stored in some form already.
+    pub fn stored(
+        name: impl Into<String>,
+        frozen: Box<dyn FrozenWeight>,
+        size: [i64; 2],
+        bias: Option<&Tensor>,
+        layout: Layout,
+    ) -> Self {
         let name = name.into();
-        let size = weight.size();
         let bias = bias.map(|bias| Parameter::new(format!("{name}.bias"), bias));
         Self {
             shape: SiteShape { out_features: size[0], in_features: size[1] },
             layout,
             is_head: false,
-            frozen: Box::new(Dense::new(weight)),
+            frozen,
             bias,
             adapters: BTreeMap::new(),
             anchor: None,

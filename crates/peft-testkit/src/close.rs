@@ -21,14 +21,29 @@ impl Tolerance {
     pub const EXACT: Self = Self { atol: 0.0, rtol: 0.0 };
 }
 
+impl Tolerance {
+    /// Whether `a` is `b` up to this; otherwise the largest difference and what is allowed.
+    ///
+    /// # Errors
+    /// A sentence with both.
+    pub fn check(self, a: &Tensor, b: &Tensor) -> Result<(), String> {
+        if a.size() != b.size() {
+            return Err(format!("shapes {:?} and {:?}", a.size(), b.size()));
+        }
+        let (a, b) = (a.detach().to_kind(Kind::Double), b.detach().to_kind(Kind::Double));
+        let difference = (&a - &b).abs().max().double_value(&[]);
+        let allowed = self.atol + self.rtol * b.abs().max().double_value(&[]);
+        let close = difference <= allowed;
+        close.then_some(()).ok_or_else(|| format!("max difference {difference:e}, allowed {allowed:e}"))
+    }
+}
+
 /// Checks that `a` is `b` up to `tolerance`.
 ///
 /// # Panics
 /// With `what`, the largest difference and what was allowed, if it is not.
 pub fn assert_close(what: &str, a: &Tensor, b: &Tensor, tolerance: Tolerance) {
-    assert_eq!(a.size(), b.size(), "{what}: shapes");
-    let (a, b) = (a.detach().to_kind(Kind::Double), b.detach().to_kind(Kind::Double));
-    let difference = (&a - &b).abs().max().double_value(&[]);
-    let allowed = tolerance.atol + tolerance.rtol * b.abs().max().double_value(&[]);
-    assert!(difference <= allowed, "{what}: max difference {difference:e}, allowed {allowed:e}");
+    if let Err(apart) = tolerance.check(a, b) {
+        panic!("{what}: {apart}");
+    }
 }

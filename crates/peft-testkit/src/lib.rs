@@ -2,10 +2,12 @@
 
 mod close;
 mod laws;
+mod probe;
 mod shared;
 mod toy;
 
 pub use close::{Tolerance, assert_close};
 pub use laws::{Bench, check_all};
+pub use probe::probe;
 pub use shared::shared;
 pub use toy::{Rounded, Toy, Trained};

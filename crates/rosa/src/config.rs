@@ -20,7 +20,7 @@ pub struct RosaConfig {
     pub dropout: f64,
     /// Distribution of A.
     pub init: Init,
-    /// d: share of the entries of each weight that the sparse part holds, in (0, 1).
+    /// d: share of the entries of each weight that the sparse part holds, in [0, 1). With 0 there is none: `LoRA`.
     pub density: f64,
     /// Optimizer steps of the low-rank part alone, before gradients are collected.
     pub low_rank_steps: Length,
@@ -73,7 +73,7 @@ impl RosaConfig {
             let reason = "with a mask given, `low_rank_steps` has no purpose";
             return Err(Error::config("mask", mask.display(), reason));
         }
-        self.sparse().check()
+        if self.density == 0.0 { Ok(()) } else { self.sparse().check() }
     }
 
     /// The settings of the sparse part.

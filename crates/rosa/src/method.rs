@@ -7,7 +7,7 @@ use peft_core::{
 };
 
 use crate::RosaConfig;
-use crate::sparse::{self, Sparse};
+use crate::sparse::{Sparse, rest};
 
 /// The registry entry.
 pub const ROSA: MethodInfo = MethodInfo {
@@ -40,7 +40,8 @@ pub const ROSA: MethodInfo = MethodInfo {
 pub struct Rosa {
     config: RosaConfig,
     ranks: Ranks,
-    sparse: Sparse,
+    /// None at density 0, where RoSA is LoRA.
+    sparse: Option<Sparse>,
 }
 
 impl Rosa {
@@ -50,14 +51,15 @@ impl Rosa {
     /// [`peft_core::Error::Config`].
     pub fn new(config: RosaConfig) -> Result<Self> {
         config.check()?;
-        Ok(Self { ranks: config.ranks()?, sparse: Sparse::new(config.sparse()), config })
+        let sparse = (config.density > 0.0).then(|| Sparse::new(config.sparse()));
+        Ok(Self { ranks: config.ranks()?, sparse, config })
     }
 }
 
 impl Method for Rosa {
     fn begin(&mut self, sites: &[Site], shared: &mut Params<'_>) -> Result<()> {
         self.ranks.check(sites)?;
-        self.sparse.begin(sites, shared)
+        self.sparse.as_mut().map_or(Ok(()), |sparse| sparse.begin(sites, shared))
     }
 
     fn attach(&mut self, place: Place<'_>, params: &mut Params<'_>) -> Result<Attached> {
@@ -69,7 +71,10 @@ impl Method for Rosa {
         let b = params.trainable("rosa_B.weight", Role::Up, &zeros)?;
         let dropout = Dropout::new(self.config.dropout, params.seeds())?;
         let low_rank = LowRank { dropout, ..LowRank::new(a.tensor(), b.tensor(), self.ranks.scaling(site)) };
-        self.sparse.attach(site, low_rank, params)
+        match &mut self.sparse {
+            Some(sparse) => sparse.attach(site, low_rank, params),
+            None => Ok(Attached::new(low_rank)),
+        }
     }
 
     fn configure_optimizer(&self, config: &mut AdamWConfig) {
@@ -79,29 +84,35 @@ impl Method for Rosa {
     }
 
     fn phases(&mut self, steps: u64) -> Result<Vec<Phase>> {
+        let Some(sparse) = &mut self.sparse else { return Ok(vec![Phase::new("low_rank", steps)]) };
         let factors = || Roles::only([Role::Down, Role::Up]);
         let alone = self.config.low_rank_steps.steps(steps, "low_rank_steps")?;
-        let collecting = self.sparse.collecting(steps)?;
-        let both = sparse::rest(steps, alone + collecting)?;
+        let collecting = sparse.collecting(steps)?;
+        let both = rest(steps, alone + collecting)?;
         let all = [
             Phase { trains: factors(), ..Phase::new("low_rank", alone) },
             Phase { trains: factors(), weight_grads: true, ..Phase::new("low_rank+collect", collecting) },
             Phase::new("low_rank+sparse", both),
         ];
-        Ok(self.sparse.planned(all.into_iter()))
+        Ok(sparse.planned(all.into_iter()))
     }
 
     fn enter_phase(&mut self, index: usize, context: &mut PhaseContext<'_>) -> Result<()> {
-        self.sparse.enter_phase(index, context)
+        self.sparse.as_mut().map_or(Ok(()), |sparse| sparse.enter_phase(index, context))
     }
 
     fn observe_weight_grad(&mut self, site: &Site, gradient: &Tensor, scale: f64) -> Result<()> {
-        self.sparse.observe(site, gradient, scale);
+        if let Some(sparse) = &mut self.sparse {
+            sparse.observe(site, gradient, scale);
+        }
         Ok(())
     }
 
     fn export(&self, tensors: StateDict) -> StateDict {
-        self.sparse.export(tensors)
+        match &self.sparse {
+            Some(sparse) => sparse.export(tensors),
+            None => tensors,
+        }
     }
 
     fn import(
@@ -110,6 +121,9 @@ impl Method for Rosa {
         sites: &[Site],
         _weight: &dyn Fn(&Site) -> Tensor,
     ) -> Result<StateDict> {
-        self.sparse.import(file, sites)
+        match &mut self.sparse {
+            Some(sparse) => sparse.import(file, sites),
+            None => Ok(file.shallow_clone()),
+        }
     }
 }

@@ -218,7 +218,7 @@ fn a_run_does_not_resume_while_collecting() {
 #[test]
 fn impossible_settings_are_refused() {
     for (settings, field) in [
-        ("density = 0.0", "density"),
+        ("density = -0.1", "density"),
         ("density = 1.0", "density"),
         ("lr_ratio = 0.0", "lr_ratio"),
         ("rank = 0", "rank"),

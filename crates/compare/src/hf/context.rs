@@ -55,6 +55,45 @@ pub enum UnknownMemory {
 }
 
 impl Context {
+    /// The context of a run of our own, from its record and the `adapter_config.json` of its adapter (`None`, or our type
+    /// `FULL`, for full fine-tuning): the experiment is called `<family>/<method>-<task>`, and `train_config` says what the record's
+    /// configuration does, under the format's names.
+    pub fn of_own(record: &RunRecord, peft_config: Option<Map<String, Value>>) -> Self {
+        let at = |pointer: &str| record.config.pointer(pointer).filter(|value| !value.is_null()).cloned();
+        let optimizer = |key: &str| at(&format!("/method/settings/optimizer/{key}"));
+        let weight_decay = optimizer("weight_decay").or_else(|| at("/task/training/weight_decay"));
+        let optimizer_kwargs: Map<String, Value> = [
+            ("lr", optimizer("lr")),
+            ("betas", optimizer("betas")),
+            ("eps", optimizer("eps")),
+            ("weight_decay", weight_decay),
+        ]
+        .into_iter()
+        .filter_map(|(key, value)| Some((key.to_owned(), value?)))
+        .collect();
+        let known = [
+            ("dtype", at("/task/training/dtype")),
+            ("max_seq_length", at("/task/training/max_length")),
+            ("batch_size", at("/task/training/batch_size")),
+            ("query_template", at("/task/prompt/template")),
+            ("grad_norm_clip", at("/task/training/clip/norm")),
+            ("optimizer_type", Some(json!("AdamW"))),
+            ("optimizer_kwargs", Some(Value::Object(optimizer_kwargs))),
+            ("lr_scheduler", at("/task/training/schedule")),
+            ("generation_kwargs", at("/task/decoding")),
+        ];
+        Self {
+            experiment: format!("{}/{}-{}", record.family, record.method, record.task),
+            train_config: known
+                .into_iter()
+                .filter_map(|(key, value)| Some((key.to_owned(), value?)))
+                .collect(),
+            peft_config: peft_config
+                .filter(|config| config.get("peft_type").and_then(Value::as_str) != Some("FULL")),
+            ..Self::default()
+        }
+    }
+
     /// The context of a run that was imported from a result file; `None` for runs of our own.
     pub fn of_imported(record: &RunRecord) -> Option<Self> {
         Some(Self {

@@ -42,6 +42,12 @@ impl Rules {
         }
     }
 
+    /// The suite a file belongs to, by the name of its scores.
+    pub fn fitting(file: &ResultFile) -> Self {
+        let of_images = |row: &MetricsRow| row.test_dino_similarity.or(row.valid_dino_similarity).is_some();
+        if file.train_info.metrics.iter().any(of_images) { Self::image_gen() } else { Self::metamathqa() }
+    }
+
     /// `image-gen`: similarity on 4 test prompts.
     pub fn image_gen() -> Self {
         Self {

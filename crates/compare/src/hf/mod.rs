@@ -16,13 +16,16 @@
 mod context;
 mod export;
 mod file;
+mod folder;
 mod import;
 mod python;
 
 pub use context::{Context, UnknownMemory};
 pub use export::{export, file_name};
 pub use file::{Extra, ExtraInterval, ExtraSeed, MetaInfo, MetricsRow, ResultFile, RunInfo, TrainInfo};
+pub use folder::{Exported, export_folder};
 pub use import::{Rules, import, import_folder, read};
+pub(crate) use python::without_nan;
 
 /// What the file format writes for a `file_size` that was not measured.
 const UNMEASURED_SIZE: u64 = 99_999_999;

@@ -1,7 +1,7 @@
 //! What Python's `json` writes and JSON does not know: `NaN`, `Infinity`, `-Infinity`.
 
 /// The text with each of these words, outside strings, as `null`: no number was measured.
-pub(super) fn without_nan(text: &str) -> String {
+pub(crate) fn without_nan(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(start) = rest.find(['"', 'N', 'I', '-']) {

@@ -3,7 +3,7 @@
 use super::interval::Interval;
 use super::mcnemar::Discordance;
 use super::proportions::{self, Proportion, cohen_h};
-use super::scores::Scores;
+use super::scores::{Scores, sum};
 use super::{Settings, bootstrap, crossed, permutation};
 
 /// The result of comparing two methods on one metric.
@@ -22,6 +22,9 @@ pub struct Effect {
     pub odds_ratio: Option<OddsRatio>,
     /// Cohen's h, for right/wrong.
     pub cohen_h: Option<f64>,
+    /// Cohen's d of the paired differences, mean over standard deviation between clusters (`d_z`); for paired scores that
+    /// are not right/wrong, where the differences vary.
+    pub cohen_d: Option<f64>,
 }
 
 /// Odds that of the items where two methods disagree the first is right.
@@ -70,8 +73,16 @@ pub fn paired(a: &Scores, b: &Scores, settings: &Settings) -> Effect {
     let difference = a.mean() - b.mean();
     assert!(!difference.is_nan(), "both sides have scores");
     let cohen_h = (a.is_binary() && b.is_binary()).then(|| cohen_h(a.mean(), b.mean()));
-    let effect =
-        |interval, p_value, test| Effect { difference, interval, p_value, test, odds_ratio: None, cohen_h };
+    let cohen_d = if cohen_h.is_none() { paired_d(a, b) } else { None };
+    let effect = |interval, p_value, test| Effect {
+        difference,
+        interval,
+        p_value,
+        test,
+        odds_ratio: None,
+        cohen_h,
+        cohen_d,
+    };
     if let Some(items) = Discordance::of(a, b) {
         let odds_ratio = items
             .odds_ratio()
@@ -88,6 +99,16 @@ pub fn paired(a: &Scores, b: &Scores, settings: &Settings) -> Effect {
     effect(interval, permutation::paired(a, b, settings), Test::Permutation)
 }
 
+/// Mean over standard deviation of the clusters' differences, seeds averaged.
+fn paired_d(a: &Scores, b: &Scores) -> Option<f64> {
+    let differences: Vec<f64> =
+        (0..a.clusters()).map(|row| sum(a.row(row)).mean() - sum(b.row(row)).mean()).collect();
+    let n = differences.len() as f64;
+    let mean = differences.iter().sum::<f64>() / n;
+    let variance = differences.iter().map(|d| (d - mean).powi(2)).sum::<f64>() / (n - 1.0);
+    (variance > 0.0).then(|| mean / variance.sqrt())
+}
+
 /// Compares two methods of which only proportions and item counts are known.
 pub fn unpaired(a: Proportion, b: Proportion, settings: &Settings) -> Effect {
     Effect {
@@ -97,5 +118,6 @@ pub fn unpaired(a: Proportion, b: Proportion, settings: &Settings) -> Effect {
         test: Test::TwoProportions,
         odds_ratio: None,
         cohen_h: Some(cohen_h(a.value, b.value)),
+        cohen_d: None,
     }
 }

@@ -145,6 +145,34 @@ impl Plan {
         Ok(high)
     }
 
+    /// "To tell `difference` apart on `items` items you need this many seeds" of each method; at least two where seeds
+    /// differ, as one says nothing of the noise between them.
+    ///
+    /// # Errors
+    /// [`Error::Power`] for impossible settings, and when the items alone hide the difference.
+    ///
+    /// ```
+    /// use compare::stats::power::{Pairing, Plan, SeedNoise};
+    /// // two points apart, seeds that differ by one point and see each item alike half of the time
+    /// let noise = SeedNoise { sd: 0.01, item_correlation: 0.5 };
+    /// let plan = Plan { noise, ..Plan::new(Pairing::Paired { discordance: 0.1 }) };
+    /// assert_eq!(plan.seeds_needed(0.02, 2000)?, 10);
+    /// # Ok::<(), compare::Error>(())
+    /// ```
+    pub fn seeds_needed(&self, difference: f64, items: u64) -> Result<u32> {
+        const MOST: u32 = 10_000;
+        let fewest = if self.noise.sd > 0.0 { 2 } else { 1 };
+        for seeds in fewest..=MOST {
+            if (Self { seeds, ..*self }).power(difference, items)? >= self.power {
+                return Ok(seeds);
+            }
+        }
+        let reason = format!(
+            "on {items} items {MOST} seeds do not tell a difference of {difference}; more items would help"
+        );
+        Err(Error::Power { reason })
+    }
+
     /// The smallest difference that `items` items find with the wanted power: the inverse of [`Plan::items_needed`].
     ///
     /// # Errors

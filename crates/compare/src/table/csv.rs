@@ -30,6 +30,11 @@ pub fn csv(table: &Table) -> Result<String> {
     Ok(String::from_utf8(bytes).expect("every field is UTF-8"))
 }
 
+/// What a column is sorted by; empty for what is not known.
+pub(crate) fn sort_key(cell: &Cell) -> String {
+    values(cell).into_iter().next().unwrap_or_default()
+}
+
 fn values(cell: &Cell) -> Vec<String> {
     match cell {
         Cell::Unknown => Vec::new(),

@@ -1,4 +1,4 @@
-//! Tables: one model, four ways to print it.
+//! Tables: one model, several ways to print it.
 
 mod csv;
 mod latex;
@@ -16,3 +16,7 @@ pub use model::{Align, Cell, Column, Emphasis, Row, Section, Table};
 pub use results::{results, tests};
 pub use terminal::{TerminalStyle, listing, terminal};
 pub use units::{bytes, duration, quantity};
+
+pub(crate) use csv::sort_key;
+pub(crate) use model::ONE_SEED;
+pub(crate) use text::{cell_text, score_text};

@@ -9,7 +9,7 @@ use crate::ranking::{Comparison, Ranked, Ranking};
 use crate::stats::IntervalKind;
 use crate::stats::effect::Effect;
 
-/// One row per method and task: score with interval, tie letters, parameters, time, memory, items and seeds.
+/// One row per method and task: score with interval, tie letters, parameters, time, memory, file, items and seeds.
 pub fn results(rankings: &[Ranking<'_>]) -> Table {
     let columns = vec![
         Column::left("method", &["method"]),
@@ -20,6 +20,7 @@ pub fn results(rankings: &[Ranking<'_>]) -> Table {
         Column::right("%", &["trainable_percent"]).expendable(4),
         Column::right("training", &["train_seconds"]).expendable(2),
         Column::right("memory", &["peak_bytes"]).expendable(3),
+        Column::right("file", &["adapter_bytes"]).expendable(5),
         Column::right("n × seeds", &["n_items", "seeds"]),
     ];
     let sections = rankings
@@ -50,6 +51,7 @@ fn result_row(row: &Ranked<'_>) -> Row {
         Cell::known(row.entry.largest(|r| r.parameters.trainable_percent), Cell::Percent),
         Cell::known(row.entry.mean(|r| r.total.train_seconds), Cell::Seconds),
         Cell::known(row.entry.largest(|r| r.memory.peak_bytes), Cell::Bytes),
+        Cell::known(row.entry.largest(|r| r.adapter_bytes), Cell::Bytes),
         Cell::Sample(metric.items, replication),
     ];
     Row { cells, emphasis: if row.best { Emphasis::Best } else { Emphasis::None } }
@@ -93,8 +95,8 @@ fn list<'a>(labels: impl Iterator<Item = &'a str>) -> Option<String> {
     (!labels.is_empty()).then(|| labels.into_iter().collect::<Vec<_>>().join(", "))
 }
 
-/// One row per pair of a ranking: difference with interval, p-values, effect size.
-pub fn tests(ranking: &Ranking<'_>) -> Table {
+/// One row per pair of each ranking: difference with interval, p-values, effect size.
+pub fn tests(rankings: &[Ranking<'_>]) -> Table {
     let columns = vec![
         Column::left("method", &["method"]),
         Column::left("against", &["against"]),
@@ -105,30 +107,31 @@ pub fn tests(ranking: &Ranking<'_>) -> Table {
         Column::left("told apart", &["told_apart"]),
         Column::right("odds ratio", &["odds_ratio"]).expendable(3),
         Column::right("Cohen's h", &["cohen_h"]).expendable(4),
+        Column::right("Cohen's d", &["cohen_d"]).expendable(5),
         Column::left("test", &["test"]).expendable(2),
         Column::right("seeds", &["seeds"]),
     ];
-    let rows = ranking.comparisons.iter().map(|comparison| test_row(ranking, comparison)).collect();
+    let sections = rankings
+        .iter()
+        .map(|ranking| Section {
+            labels: vec![ranking.task.clone(), ranking.metric.clone()],
+            rows: ranking.comparisons.iter().map(|comparison| test_row(ranking, comparison)).collect(),
+        })
+        .collect();
     let mut notes = Vec::new();
-    notes.extend(intervals(ranking.comparisons.iter().map(|c| c.effect.interval.kind), ranking.alpha));
-    notes.push(format!(
-        "Told apart: p after Holm's correction over these pairs is at most {}.",
-        ranking.alpha
-    ));
-    notes.extend(one_seed(ranking.rows.iter()));
-    let labels = vec![ranking.task.clone(), ranking.metric.clone()];
-    Table {
-        title: "Tests".into(),
-        labels: vec!["task", "metric"],
-        columns,
-        sections: vec![Section { labels, rows }],
-        notes,
+    if let Some(Ranking { alpha, .. }) = rankings.first() {
+        let comparisons = rankings.iter().flat_map(|ranking| &ranking.comparisons);
+        notes.extend(intervals(comparisons.map(|c| c.effect.interval.kind), *alpha));
+        notes
+            .push(format!("Told apart: p after Holm's correction over the task's pairs is at most {alpha}."));
     }
+    notes.extend(one_seed(rankings.iter().flat_map(|ranking| &ranking.rows)));
+    Table { title: "Tests".into(), labels: vec!["task", "metric"], columns, sections, notes }
 }
 
 fn test_row(ranking: &Ranking<'_>, comparison: &Comparison) -> Row {
     let (a, b) = (&ranking.rows[comparison.first], &ranking.rows[comparison.second]);
-    let Effect { difference, interval, p_value, test, odds_ratio, cohen_h } = comparison.effect;
+    let Effect { difference, interval, p_value, test, odds_ratio, cohen_h, cohen_d } = comparison.effect;
     let scale = a.pooled.metric.scale;
     let replication = match comparison.seeds {
         1 => Replication::OneSeed,
@@ -144,6 +147,7 @@ fn test_row(ranking: &Ranking<'_>, comparison: &Comparison) -> Row {
         Cell::Text(if comparison.differ { "yes" } else { "no" }.into()),
         Cell::known(odds_ratio.map(|odds| odds.value), Cell::Ratio),
         Cell::known(cohen_h, Cell::Ratio),
+        Cell::known(cohen_d, Cell::Ratio),
         Cell::Text(test.label().into()),
         Cell::Quantity(comparison.seeds as u64),
     ];

@@ -1,6 +1,6 @@
 //! Cells as text. What differs between a terminal, Markdown and LaTeX is a handful of signs.
 
-use super::model::{Cell, Emphasis};
+use super::model::{Cell, Emphasis, ONE_SEED};
 use super::units;
 use crate::entry::Replication;
 use crate::metric::Scale;
@@ -58,6 +58,26 @@ impl Signs {
             }
         }
     }
+}
+
+/// A cell on a page, where styles tell what stands out and escaping is somebody else's.
+pub(crate) fn cell_text(cell: &Cell) -> String {
+    const SIGNS: Signs = Signs {
+        gap: "\u{a0}",
+        unknown: "–",
+        times: "\u{a0}×\u{a0}",
+        escape: |text| text.into(),
+        number: |text| text.replace(' ', "\u{a0}"),
+        score: |number, one_seed, _| {
+            format!("{number}{}", if one_seed == OneSeed::Yes { ONE_SEED } else { "" })
+        },
+    };
+    SIGNS.cell(cell, Emphasis::None)
+}
+
+/// A score as tables write it, marked if it rests on one seed.
+pub(crate) fn score_text(value: f64, scale: Scale, replication: Replication) -> String {
+    cell_text(&Cell::Score(value, scale, replication))
 }
 
 /// Fractions in percent with one decimal, anything else with three.

@@ -178,8 +178,16 @@ def paired_power():
         yield {"discordance": discordance, "difference": difference, "items": items, "power": power}
 
 
+def effect_sizes():
+    """Cohen's d of paired differences, t / sqrt(n)."""
+    for size, shift in [(5, 1.0), (40, 0.2), (300, -0.05)]:
+        a = numpy.round(rng.normal(shift, 1, size), 3)
+        b = numpy.round(a - shift + rng.normal(0, 0.6, size), 3)
+        yield {"a": a.tolist(), "b": b.tolist(), "cohen_d": stats.ttest_rel(a, b).statistic / size**0.5}
+
+
 sections = [wilson, mcnemar_cases, proportions, holm, bootstrap, pigeonhole, permutation, crossed, letters,
-            unpaired_power, paired_power]
+            unpaired_power, paired_power, effect_sizes]
 golden = {section.__name__.removesuffix("_cases"): list(section()) for section in sections}
 golden["made_with"] = {"scipy": scipy.__version__, "statsmodels": statsmodels.__version__, "numpy": numpy.__version__,
                        "networkx": networkx.__version__}

@@ -32,7 +32,9 @@ fn methods_table() -> String {
     });
     let header =
         ["method", "family", "merges", "lossy base", "as LoRA", "PEFT type", "trainable per site", "paper"];
-    grid(&header, rows)
+    let exact =
+        "Unmerging gives back the base to the bit for every method: its weights are never written to.";
+    format!("{}\n\n{exact}", grid(&header, rows))
 }
 
 fn tasks_table() -> Result<String> {

@@ -58,9 +58,9 @@ impl LoraFields {
         })
     }
 
-    /// Keys that [`Self::read`] understands.
-    pub const UNDERSTOOD: [&'static str; 5] =
-        ["r", "lora_alpha", "lora_dropout", "rank_pattern", "alpha_pattern"];
+    /// Keys that [`Self::read`] understands, and the flags that tell the methods of the type apart.
+    pub const UNDERSTOOD: [&'static str; 7] =
+        ["r", "lora_alpha", "lora_dropout", "rank_pattern", "alpha_pattern", "use_rslora", "use_dora"];
 }
 
 /// Whether a flag of `adapter_config.json` is set.

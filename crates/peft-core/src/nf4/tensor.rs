@@ -130,6 +130,11 @@ impl Nf4Tensor {
         })
     }
 
+    /// `[out, in]`.
+    pub fn shape(&self) -> [i64; 2] {
+        self.shape
+    }
+
     /// The codes, one a byte, `[out·in]` (and one of zero behind an odd number).
     pub fn codes(&self) -> Tensor {
         let high = self.packed.divide_scalar_mode(16, "floor");

@@ -1,0 +1,34 @@
+//! `doctor`: what would make an adapter fail in silence.
+
+use peft_core::device;
+use tasks::Dtype;
+
+use super::{print, use_threads};
+use crate::cli::DoctorArgs;
+use crate::config::parse_dtype;
+use crate::doctor::{Severity, examine};
+use crate::session::Session;
+use crate::{Error, Result};
+
+pub(super) fn execute(args: &DoctorArgs) -> Result<()> {
+    use_threads(args.model.threads);
+    let dtype = args.model.dtype.as_deref().map_or(Ok(Dtype::F32), parse_dtype)?;
+    let device = device::parse(&args.model.device)?;
+    let load = |name: &String| Session::load(name, dtype, device, false);
+    let mut session = args.model.model.as_ref().map(load).transpose()?;
+    let findings = examine(&args.adapter, session.as_mut().map(|session| &mut session.learner));
+    if args.json {
+        print(&serde_json::to_string_pretty(&findings).expect("findings print"));
+    } else {
+        findings.iter().for_each(|finding| print(&finding.to_string()));
+        if findings.is_empty() {
+            let on = match &args.model.model {
+                Some(model) => format!("; on `{model}` it loads, and merged weights compute the same"),
+                None => " in its files; `--model` tries it on a model".to_owned(),
+            };
+            print(&format!("{}: nothing wrong{on}", args.adapter.display()));
+        }
+    }
+    let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
+    if errors > 0 { Err(Error::Failed(format!("{errors} of the findings are errors"))) } else { Ok(()) }
+}
