@@ -2,7 +2,7 @@
 
 use peft_core::peft_file::{self, AdapterFile};
 use peft_core::tensor_file::Metadata;
-use peft_core::{Adaptable, Attachment, Layout, MethodInfo};
+use peft_core::{Adaptable, Attachment, Layout, MethodInfo, Storage};
 use serde_json::{Map, Value, json};
 use tasks::Quantization;
 
@@ -137,14 +137,28 @@ pub fn attach(
     file: &AdapterFile,
     quantize: Option<Quantization>,
 ) -> Result<(Attachment, &'static MethodInfo, toml::Table)> {
+    let storage = storage_of(quantize.or(quantization_of(file)?));
+    let attached = attach_over(model, name, file, storage)?;
+    model.store(storage);
+    Ok(attached)
+}
+
+/// The same over adapted layers stored as `storage` says, whatever the file says.
+///
+/// # Errors
+/// As [`attach`].
+pub fn attach_over(
+    model: &mut dyn Adaptable,
+    name: &str,
+    file: &AdapterFile,
+    storage: &dyn Storage,
+) -> Result<(Attachment, &'static MethodInfo, toml::Table)> {
     let (info, settings) = method_of(file)?;
     if !file.metadata.contains_key(peft_file::METHOD) {
         file.check_known()?;
     }
     let method = (info.build)(settings.clone())?;
-    let storage = storage_of(quantize.or(quantization_of(file)?));
     let attachment = Attachment::load(model, name, method, &file.targets()?, storage, file)?;
-    model.store(storage);
     if let Err(error) = file.check_base(&attachment) {
         attachment.detach(model);
         return Err(error.into());

@@ -11,7 +11,7 @@ mod verify;
 use std::path::Path;
 
 use peft_core::peft_file::{self, AdapterFile};
-use peft_core::{Adaptable, Attachment, Layout, MethodInfo};
+use peft_core::{Adaptable, AsLoaded, Attachment, Layout, MethodInfo};
 
 use crate::adapter::{self, Provenance};
 use crate::{Error, Result};
@@ -51,7 +51,8 @@ pub fn export(
 ) -> Result<Exported> {
     let file = modernized(file)?;
     let quantize = adapter::quantization_of(&file)?;
-    let (source, method, settings) = adapter::attach(model, SOURCE, &file, None)?;
+    // Over the base as it is: whoever serves it decides how that is stored.
+    let (source, method, settings) = adapter::attach_over(model, SOURCE, &file, &AsLoaded)?;
     let provenance = Provenance { method, settings: &settings, base_model, task_type: "CAUSAL_LM", quantize };
     let written = write(model, &source, &provenance, reader, folder).and_then(|rank| {
         let error = verify::check(model, &source, reader, rank.is_some(), folder)?;

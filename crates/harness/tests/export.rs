@@ -24,7 +24,7 @@ fn read(folder: &Path) -> (Value, StateDict) {
 
 #[test]
 fn every_method_goes_where_it_can_and_says_why_not_elsewhere() {
-    let trained = train("all", &[]);
+    let trained = train("every", &[]);
     let out = tempfile::tempdir().unwrap();
     let mut session = Session::load("builtin:mini", Dtype::F32, Device::Cpu, false).unwrap();
     for info in METHODS {
@@ -51,6 +51,25 @@ fn every_method_goes_where_it_can_and_says_why_not_elsewhere() {
                 assert!(!to.exists(), "nothing is written for {}", info.name);
             }
         }
+    }
+}
+
+/// What was trained over four bits is written for the base as it is: there a residual method's update is the difference
+/// from its start, while over a stored residual it is the whole product.
+#[test]
+fn adapters_of_a_quantized_base_leave_for_the_base_as_it_is() {
+    let trained = train("lora,pissa", &["--quantize", "nf4"]);
+    let out = tempfile::tempdir().unwrap();
+    let mut session = Session::load("builtin:mini", Dtype::F32, Device::Cpu, false).unwrap();
+    for method in ["lora", "pissa"] {
+        let source = adapter(trained.path(), method);
+        assert_eq!(examine(&source, Some(&mut session.learner)), [], "{method}");
+        let (_, own) = read(&source);
+        let to = out.path().join(method);
+        let file = AdapterFile::read(&source).unwrap();
+        let rank = export(&mut session.learner, file, Reader::Vllm, "builtin:mini", &to).unwrap().rank;
+        let name = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight";
+        assert_eq!(rank, Some(own[name].size()[0]), "{method}: a file holds the start beside what it became");
     }
 }
 

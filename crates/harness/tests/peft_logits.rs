@@ -107,7 +107,7 @@ fn write_adapters(folder: &Path, session: &mut Session) -> TempDir {
     let settings = folder.join("settings.toml");
     std::fs::write(&settings, SETTINGS).unwrap();
     let options = ["--max-steps", "6", "--config", settings.to_str().unwrap()];
-    let trained = train("all", &options);
+    let trained = train("every", &options);
     for info in METHODS {
         if info.peft.is_some() {
             copy(trained.path(), info.name, info.name);

@@ -48,7 +48,7 @@ impl Check for Disguise {
 fn foreign_tensors(patient: &Patient, peft_type: &str) -> Option<Finding> {
     let last = |name: &str| Patient::parts(name).map_or(name, |(_, tensor)| tensor).to_owned();
     let foreign: Vec<&str> = (patient.file.tensors.keys().map(String::as_str))
-        .filter(|name| !own_tensors(peft_type).contains(&last(name).as_str()))
+        .filter(|name| !own_tensors(peft_type).contains(&last(name).as_str()) && !patient.saves(name))
         .collect();
     let first = foreign.first()?;
     let what =

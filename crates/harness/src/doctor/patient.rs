@@ -53,6 +53,11 @@ impl Patient {
         self.peft_type() == Some("LORA")
     }
 
+    /// Whether the tensor belongs to a module of `modules_to_save`, which a file holds whole.
+    pub(super) fn saves(&self, name: &str) -> bool {
+        self.file.targets().is_ok_and(|targets| targets.saves(name).is_some())
+    }
+
     /// The module path and the name of the tensor in it; none for tensors that all modules share.
     pub(super) fn parts(name: &str) -> Option<(&str, &str)> {
         name.strip_suffix(".weight").unwrap_or(name).rsplit_once('.')

@@ -1,6 +1,6 @@
 use peft_core::low_rank::{flag, starts_from_zero};
 use peft_core::peft_file::AdapterFile;
-use peft_core::{Active, Adaptable, Error as CoreError};
+use peft_core::{Active, Adaptable, AsLoaded, Error as CoreError};
 use tch::{Kind, Tensor};
 
 use super::patient::TENSORS;
@@ -37,7 +37,7 @@ fn finding(error: Error) -> Finding {
 }
 
 fn prove(file: &AdapterFile, model: &mut CausalLm) -> Result<()> {
-    let (attachment, ..) = adapter::attach(model, ADAPTER, file, None)?;
+    let (attachment, ..) = adapter::attach_over(model, ADAPTER, file, &AsLoaded)?;
     model.activate(&attachment.active());
     let plain =
         file.peft_type()? == "LORA" && !flag(&file.config, "use_dora") && starts_from_zero(&file.config);

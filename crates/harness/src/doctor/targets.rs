@@ -71,8 +71,8 @@ fn unmatched_patterns(patient: &Patient, sites: &[Site]) -> Vec<Finding> {
 /// Layers that are targets, and modules that have tensors: they must be the same.
 fn apart(patient: &Patient, sites: &[Site], layers: &[String]) -> Vec<Finding> {
     let targets: BTreeSet<&str> = sites.iter().map(|site| site.name.as_str()).collect();
-    let held: BTreeSet<&str> =
-        patient.file.tensors.keys().filter_map(|name| Some(Patient::parts(name)?.0)).collect();
+    let factors = patient.file.tensors.keys().filter(|name| !patient.saves(name));
+    let held: BTreeSet<&str> = factors.filter_map(|name| Some(Patient::parts(name)?.0)).collect();
     let empty: Vec<&str> = targets.difference(&held).copied().collect();
     let surplus: Vec<&str> = held.difference(&targets).copied().collect();
     let mut findings = Vec::new();

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use peft_core::peft_file::{self, AdapterFile};
-use peft_core::{Adaptable, Attachment, Site};
+use peft_core::{Adaptable, AsLoaded, Attachment, Site};
 use tch::{Kind, Tensor};
 
 use super::Reader;
@@ -98,7 +98,7 @@ fn plain_updates(file: &AdapterFile, source: &Attachment, reader: Reader) -> Res
 
 /// As PEFT reads its own types: by the configuration alone.
 fn native_updates(model: &mut dyn Adaptable, file: &AdapterFile) -> Result<Updates> {
-    let (written, ..) = adapter::attach(model, WRITTEN, file, None)?;
+    let (written, ..) = adapter::attach_over(model, WRITTEN, file, &AsLoaded)?;
     let updates = updates(model, WRITTEN);
     written.detach(model);
     Ok(updates)
