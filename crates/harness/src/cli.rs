@@ -53,6 +53,8 @@ pub enum Command {
     Generate(GenerateArgs),
     /// Make the built-in model from generated text.
     Pretrain(PretrainArgs),
+    /// Combine several adapters into one.
+    Merge(MergeArgs),
     /// Write a model with an adapter merged into its weights, in Hugging Face layout.
     MergeIntoBase(MergeIntoBaseArgs),
     /// Measure what 4 bits lose of a model's weights, and how much LoftQ and QPiSSA bring back.
@@ -233,6 +235,45 @@ pub struct PretrainArgs {
     /// Print nothing but the result.
     #[arg(long)]
     pub quiet: bool,
+}
+
+/// Options of `merge`.
+#[derive(Clone, Debug, Args)]
+pub struct MergeArgs {
+    /// Adapter folders (PEFT format, plain LoRA layout).
+    #[arg(required = true, value_name = "DIR")]
+    pub adapters: Vec<PathBuf>,
+    /// `cat` (the exact weighted sum), `linear`, `magnitude_prune`, `ties`, `dare_linear`, `dare_ties`, `svd`, or one of the
+    /// pruning ones with `_svd`: on the updates instead of the factors.
+    #[arg(long, default_value = "cat", value_name = "WAY")]
+    pub how: String,
+    /// A weight for each adapter [default: 1 each].
+    #[arg(long, value_delimiter = ',', value_name = "W,…", allow_negative_numbers = true)]
+    pub weights: Vec<f64>,
+    /// Share of the entries that pruning keeps.
+    #[arg(long, default_value_t = 0.7, value_name = "SHARE")]
+    pub density: f64,
+    /// How TIES elects the sign of an entry: by the sum of values, or of signs.
+    #[arg(long, default_value = "total", value_name = "BY")]
+    pub election: Vote,
+    /// Rank after truncation [default: that of the largest adapter].
+    #[arg(long, value_name = "R")]
+    pub rank: Option<i64>,
+    /// Of random pruning.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Folder for the merged adapter.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+}
+
+/// An election of signs.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Vote {
+    /// By the sum of the values.
+    Total,
+    /// By the sum of the signs.
+    Frequency,
 }
 
 /// Options of `merge-into-base`.

@@ -6,6 +6,7 @@ mod export;
 mod gate;
 mod generate;
 mod list;
+mod merge;
 mod merge_into_base;
 mod parity;
 mod plan;
@@ -34,6 +35,7 @@ pub fn dispatch(cli: Cli) -> Result<()> {
         Command::Eval(args) => eval::execute(&args),
         Command::Generate(args) => generate::execute(&args),
         Command::Pretrain(args) => pretrain::execute(&args),
+        Command::Merge(args) => merge::execute(&args),
         Command::MergeIntoBase(args) => merge_into_base::execute(&args),
         Command::QuantizationError(args) => quantization_error::execute(&args),
         Command::Report(args) => report::execute(&args),

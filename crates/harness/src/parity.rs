@@ -4,6 +4,7 @@ mod case;
 mod check;
 mod forward;
 mod generate;
+mod merge;
 mod optim;
 mod quant;
 mod schedule;
@@ -73,6 +74,7 @@ pub fn run(folder: &Path, save_adapter: Option<&Path>) -> Verdict {
         "forward" => forward::run(&case, &mut checks),
         "generate" => generate::run(&case, &mut checks),
         "optim" => optim::run(&case, &mut checks),
+        "merge" => merge::run(&case, &mut checks),
         "quant" => quant::run(&case, &mut checks),
         "schedule" => schedule::run(&case, &mut checks),
         kind => Err(Error::Usage(format!("cases of kind `{kind}` cannot be run yet"))),

@@ -10,7 +10,7 @@ fn floor(name: &str) -> u32 {
         "autograd" => 0,
         "peft-core" => 1,
         "models" | "peft-testkit" => 2,
-        "methods" | "tasks" | "compare" => 3,
+        "methods" | "merging" | "tasks" | "compare" => 3,
         "harness" => 4,
         "benchmarks" => 5,
         _ => METHOD,

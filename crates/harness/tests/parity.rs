@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use common::{run, text};
 
-const CASES: [&str; 69] = [
+const CASES: [&str; 72] = [
     "model-llama",
     "model-llama3-tied",
     "generate-llama",
@@ -53,6 +53,9 @@ const CASES: [&str; 69] = [
     "nf4",
     "qpissa",
     "qlora-nf4-warm",
+    "merge-lora",
+    "merge-lori",
+    "merge-rslora",
     "optim-adamw",
     "optim-clip",
     "optim-loraplus-groups",
@@ -96,7 +99,7 @@ fn golden_cases_pass() {
     args.extend(cases.iter().map(String::as_str));
     let output = run(&args);
     assert!(output.status.success(), "{}", text(&output));
-    assert!(text(&output).contains("69 of 69 cases pass"), "{}", text(&output));
+    assert!(text(&output).contains("72 of 72 cases pass"), "{}", text(&output));
 }
 
 #[test]

@@ -1,0 +1,14 @@
+#![doc = include_str!("../README.md")]
+
+mod combine;
+mod factors;
+mod file;
+mod prune;
+mod ties;
+mod truncate;
+
+pub use combine::{Recipe, Space, combine};
+pub use factors::{Factors, updates};
+pub use file::{Contribution, merge};
+pub use prune::Prune;
+pub use ties::Election;
