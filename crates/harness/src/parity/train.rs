@@ -229,9 +229,9 @@ fn storage(case: &Case) -> Result<Box<dyn Storage>> {
     if !case.fields.contains_key("base_quantization") {
         return Ok(Box::new(AsLoaded));
     }
-    let Stated { r#type, blocksize, double_quant } = case.field("base_quantization")?;
-    if r#type != "nf4" {
-        return Err(Error::Usage(format!("base_quantization of type `{}` cannot be run", r#type)));
+    let Stated { r#type: name, blocksize, double_quant } = case.field("base_quantization")?;
+    if name != "nf4" {
+        return Err(Error::Usage(format!("base_quantization of type `{name}` cannot be run")));
     }
     Ok(Box::new(Nf4 { block_size: blocksize, double_quantization: double_quant }))
 }
