@@ -31,7 +31,7 @@ fn write_checkpoint(folder: &Path, config: &Value, kind: &str, shards: usize) {
     for part in outline.parts() {
         match part {
             Part::Parameter(parameter) => {
-                tensors.push((parameter.name().to_owned(), parameter.frozen().size()))
+                tensors.push((parameter.name().to_owned(), parameter.frozen().size()));
             }
             Part::Linear(linear) => {
                 let shape = linear.shape();
