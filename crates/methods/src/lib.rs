@@ -35,7 +35,7 @@ pub const METHODS: &[MethodInfo] = &[
 ];
 
 /// Variations of a method and parts of one, which `all` leaves out and `every` does not.
-const VARIATIONS: [&str; 4] = ["lora-plus", "lora-fa", "spa", "dvora"];
+const VARIATIONS: [&str; 5] = ["lora-plus", "lora-fa", "spa", "dvora", "adalora-dash"];
 
 /// The method of this exact name.
 ///
