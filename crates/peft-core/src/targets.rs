@@ -76,9 +76,9 @@ impl Targets {
 
     /// The entry of `modules_to_save` that the tensor called `name` belongs to.
     pub fn saves(&self, name: &str) -> Option<&str> {
-        let modules = name.match_indices('.').map(|(end, _)| &name[..end]);
+        let mut modules = name.match_indices('.').map(|(end, _)| &name[..end]);
         let saved = |module: &str| self.modules_to_save.iter().find(|save| ends_with_component(module, save));
-        modules.filter_map(saved).next().map(String::as_str)
+        modules.find_map(saved).map(String::as_str)
     }
 
     /// Positions of the selected candidates, in order.

@@ -19,7 +19,7 @@ pub fn probe(info: &MethodInfo, settings: &toml::Table, find: &dyn Fn(&str) -> M
     let plain = |steps| run(&AsLoaded, steps).unwrap_or_else(|error| panic!("{}: {error}", info.name));
     Capabilities {
         merge: merges(plain(STEPS)),
-        quantized_base: run(&Rounded, STEPS).is_ok_and(|run| stands_on_stored_weights(run)),
+        quantized_base: run(&Rounded, STEPS).is_ok_and(stands_on_stored_weights),
         lora_export: is_low_rank(plain(STEPS)),
         identity_at_start: starts_as_the_base(plain(0)),
     }

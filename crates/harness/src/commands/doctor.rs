@@ -20,7 +20,9 @@ pub(super) fn execute(args: &DoctorArgs) -> Result<()> {
     if args.json {
         print(&serde_json::to_string_pretty(&findings).expect("findings print"));
     } else {
-        findings.iter().for_each(|finding| print(&finding.to_string()));
+        for finding in &findings {
+            print(&finding.to_string());
+        }
         if findings.is_empty() {
             let on = match &args.model.model {
                 Some(model) => format!("; on `{model}` it loads, and merged weights compute the same"),
