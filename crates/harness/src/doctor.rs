@@ -1,7 +1,7 @@
 //! What would make an adapter fail in silence: load and do nothing, act on a part of the layers, or compute something
 //! else in another program.
 //!
-//! Each way to fail is a [`Check`] with a file of its own. The last one proves, on a model, that the adapter loads and that
+//! Each way to fail is a `Check` with a file of its own. The last one proves, on a model, that the adapter loads and that
 //! merged weights compute what it computes; it only runs where nothing else is wrong.
 
 mod disguise;

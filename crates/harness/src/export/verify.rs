@@ -37,10 +37,10 @@ pub fn check(
     largest_difference(&updates(model, source.name()), &written, &file.origin, reader)
 }
 
-/// The same for a file of plain LoRA at hand.
+/// Compares the update that `reader` makes of `file`, a plain LoRA, with that of `source`, as the export itself does.
 ///
 /// # Errors
-/// As [`check`].
+/// [`Error::Failed`] if it differs by more than rounding.
 pub fn compare(
     model: &mut dyn Adaptable,
     source: &Attachment,
