@@ -25,7 +25,7 @@ impl Decoder {
     /// biases; each tensor from the stream of its name.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] if the config is not that of a decoder.
+    /// [`peft_core::Error::Unsupported`] if the config is not that of a decoder.
     pub fn random(config: &ModelConfig, seeds: &Seeds, kind: Kind, device: Device) -> Result<Self> {
         let std = config.decoder()?.stack.initializer_range;
         Self::new(config, &mut Fresh { std, seeds, kind, device }, kind, device)
@@ -34,7 +34,7 @@ impl Decoder {
     /// A model without storage: names and shapes to count and to select targets from. It must not run.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] if the config is not that of a decoder.
+    /// [`peft_core::Error::Unsupported`] if the config is not that of a decoder.
     pub fn outline(config: &ModelConfig) -> Result<Self> {
         Self::new(config, &mut Outline, Kind::Float, Device::Cpu)
     }
