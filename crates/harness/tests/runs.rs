@@ -167,3 +167,24 @@ fn every_provided_configuration_parses_and_builds() {
     let plan = run(&["plan", "--method", "lori", "--task", "nlu"]);
     assert!(plan.status.success() && text(&plan).contains("28 layers can be adapted"), "{}", text(&plan));
 }
+
+/// The count that a training log of LoRI's code prints for Llama-3-8B, from its config.json alone.
+#[test]
+fn a_plan_counts_from_a_config_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = serde_json::json!({
+        "model_type": "llama", "vocab_size": 128_256, "hidden_size": 4096, "intermediate_size": 14336,
+        "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8, "rms_norm_eps": 1e-5,
+        "max_position_embeddings": 8192, "rope_theta": 500_000.0, "tie_word_embeddings": false,
+    });
+    std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+    let model = folder.path().to_str().unwrap();
+    let args = ["plan", "--method", "lora,lori", "--task", "math", "--model", model, "--quiet"];
+    let output = run(&[args.as_slice(), &["--set", "method.rank=32"]].concat());
+    let said = text(&output);
+    assert!(output.status.success(), "{said}");
+    for count in ["83886080", "44040192", "4404019"] {
+        assert!(said.contains(count), "{count}: {said}");
+    }
+    assert!(said.contains("Counts only"), "{said}");
+}

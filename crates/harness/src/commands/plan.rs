@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use compare::table::{TerminalStyle, bytes, duration, listing, quantity};
+use compare::table::{TerminalStyle, bytes, duration, listing};
 use models::{Decoder, ModelConfig, ModelSource};
 use peft_core::{ModelShape, Site, device};
 use tasks::{Encoded, Encoder, Split, Task};
@@ -10,7 +10,7 @@ use tasks::{Encoded, Encoder, Split, Task};
 use super::{print, use_threads};
 use crate::cli::RunArgs;
 use crate::config::{Experiment, RunOptions, resolve, sibling};
-use crate::predict::Basis;
+use crate::predict::{Basis, Prediction};
 use crate::progress::Display;
 use crate::session::Text;
 use crate::{Result, builtin};
@@ -21,18 +21,19 @@ pub(super) fn execute(args: &RunArgs) -> Result<()> {
     use_threads(args.model.threads);
     let device = device::parse(&args.model.device)?;
     let options = RunOptions::new(args);
-    let (mut rows, mut adapted, mut total) = (Vec::new(), BTreeMap::new(), 0.0);
+    let (mut rows, mut adapted, mut total, mut counts_only) = (Vec::new(), BTreeMap::new(), 0.0, false);
     let experiments = resolve(args)?;
     let mut progress = Display::choose(args.quiet).start("plan", experiments.len() as u64);
     for experiment in &experiments {
         let plan = Plan::new(experiment, args)?;
-        let basis = Basis {
-            config: &plan.config,
-            parameters: plan.parameters,
-            data: &plan.train,
-            pad: plan.pad,
-            device,
+        adapted.entry(experiment.task.training.model.clone()).or_insert_with(|| describe(&plan.sites));
+        let Some((data, pad)) = &plan.data else {
+            counts_only = true;
+            rows.push(plan.row(experiment, None)?);
+            continue;
         };
+        let (config, parameters) = (&plan.config, plan.parameters);
+        let basis = Basis { config, parameters, data, pad: *pad, device };
         let prediction = basis.predict(experiment, &options)?;
         let method = (experiment.method.info.build)(experiment.method.settings.clone())?;
         let also = |name: &str| {
@@ -42,9 +43,7 @@ pub(super) fn execute(args: &RunArgs) -> Result<()> {
             total += basis.predict(&sibling(args, experiment, &need)?, &options)?.seconds;
         }
         total += prediction.seconds;
-        let memory = prediction.bytes.map_or("–".to_owned(), |count| bytes(count as u64));
-        rows.push(plan.row(experiment, memory, duration(prediction.seconds))?);
-        adapted.entry(experiment.task.training.model.clone()).or_insert_with(|| describe(&plan.sites));
+        rows.push(plan.row(experiment, Some(&prediction))?);
         progress.step(0, experiment.method.info.name);
     }
     drop(progress);
@@ -52,6 +51,10 @@ pub(super) fn execute(args: &RunArgs) -> Result<()> {
         print(&format!("{model}: {layers}"));
     }
     print(&listing(&HEADER, rows, TerminalStyle::detect()));
+    if counts_only {
+        print("Counts only: without a tokenizer.json beside config.json there are no steps to time.");
+        return Ok(());
+    }
     print(&format!(
         "about {} of training for {} seed{}; answering comes on top. Measured on the first one and two blocks with \
          random weights, and carried on to all.",
@@ -67,8 +70,8 @@ struct Plan {
     config: ModelConfig,
     parameters: u64,
     sites: Vec<Site>,
-    train: Encoded,
-    pad: u32,
+    /// The training split and the padding token; none where the folder holds no tokenizer.
+    data: Option<(Encoded, u32)>,
 }
 
 impl Plan {
@@ -77,27 +80,37 @@ impl Plan {
         let config = ModelConfig::load(&files)?;
         let mut model = Decoder::outline(&config)?;
         let sites = experiment.targets().sites(&mut model, |_| true)?;
+        let parameters = model.count_parameters();
+        if files.find("tokenizer.json")?.is_none() {
+            return Ok(Self { config, parameters, sites, data: None });
+        }
         let text = Text::load(&files)?;
         let task = Task::load(experiment.task.clone(), args.data.as_deref())?;
         let train = Encoder::new(task.config(), &text.tokenizer)?.sequences(task.items(Split::Train))?;
-        Ok(Self { parameters: model.count_parameters(), config, sites, train, pad: text.tokenizer.pad() })
+        Ok(Self { config, parameters, sites, data: Some((train, text.tokenizer.pad())) })
     }
 
-    fn row(&self, experiment: &Experiment, memory: String, time: String) -> Result<Vec<String>> {
+    fn row(&self, experiment: &Experiment, prediction: Option<&Prediction>) -> Result<Vec<String>> {
         let method = &experiment.method;
         let shape = ModelShape { sites: &self.sites, base_parameters: self.parameters };
         let trainable = (method.info.count)(&method.settings, shape)?;
         let training = &experiment.task.training;
-        let per_epoch = self.train.sequences.len().div_ceil(training.batch_size);
+        let unknown = || "–".to_owned();
+        let steps = |data: &Encoded| {
+            training.total_steps(data.sequences.len().div_ceil(training.batch_size) as u64).to_string()
+        };
+        let steps_given = || training.steps.map_or_else(unknown, |steps| steps.to_string());
         Ok(vec![
             experiment.task.name.clone(),
             method.info.name.to_owned(),
             self.sites.len().to_string(),
-            quantity(trainable),
+            trainable.to_string(),
             format!("{:.2}", 100.0 * trainable as f64 / self.parameters as f64),
-            training.total_steps(per_epoch as u64).to_string(),
-            memory,
-            time,
+            self.data.as_ref().map_or_else(steps_given, |(data, _)| steps(data)),
+            prediction
+                .and_then(|prediction| prediction.bytes)
+                .map_or_else(unknown, |count| bytes(count as u64)),
+            prediction.map_or_else(unknown, |prediction| duration(prediction.seconds)),
         ])
     }
 }
