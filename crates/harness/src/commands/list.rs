@@ -31,7 +31,7 @@ fn methods_table() -> String {
         ]
     });
     let header =
-        ["method", "family", "merges", "lossy base", "as LoRA", "PEFT type", "trainable per site", "paper"];
+        ["method", "family", "merges", "4-bit base", "as LoRA", "PEFT type", "trainable per site", "paper"];
     let exact =
         "Unmerging gives back the base to the bit for every method: its weights are never written to.";
     format!("{}\n\n{exact}", grid(&header, rows))
