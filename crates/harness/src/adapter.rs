@@ -125,8 +125,7 @@ pub fn quantization_of(file: &AdapterFile) -> Result<Option<Quantization>> {
     file.metadata.get(QUANTIZE).map_or(Ok(None), |word| parse_quantization(word))
 }
 
-/// Attaches the adapter of a file to `model` under `name`, over frozen layers stored as `quantize` says, or else as the
-/// file says that they were when it was trained.
+/// Attaches the adapter of a file to `model` under `name`, and stores all frozen layers as `quantize` says.
 ///
 /// # Errors
 /// For a file that does not fit: unknown method, targets that match nothing, tensors missing, surplus or misshapen,
@@ -137,13 +136,13 @@ pub fn attach(
     file: &AdapterFile,
     quantize: Option<Quantization>,
 ) -> Result<(Attachment, &'static MethodInfo, toml::Table)> {
-    let storage = storage_of(quantize.or(quantization_of(file)?));
+    let storage = storage_of(quantize);
     let attached = attach_over(model, name, file, storage)?;
     model.store(storage);
     Ok(attached)
 }
 
-/// The same over adapted layers stored as `storage` says, whatever the file says.
+/// The same over adapted layers stored as `storage` says; the others stay as they are.
 ///
 /// # Errors
 /// As [`attach`].

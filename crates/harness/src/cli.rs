@@ -1,10 +1,14 @@
 //! The command line.
 
+mod adapters;
+mod records;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::export::Reader;
+pub use adapters::{DoctorArgs, ExportArgs, MergeArgs, MergeIntoBaseArgs, Vote};
+pub use records::{GateArgs, ReportArgs};
 
 /// Implements and compares parameter-efficient fine-tuning methods: every method through the same loop, on the same
 /// data, with an interval on every number.
@@ -91,16 +95,28 @@ pub struct ModelArgs {
     /// Kind of number the base is held in: `f32` or `bf16` [default: what the task says].
     #[arg(long, value_name = "DTYPE")]
     pub dtype: Option<String>,
-    /// Store the frozen linear layers in 4 bits: `nf4` (QLoRA), or `nf4-double` with 8-bit scales [default: what the
-    /// task, or the adapter, says].
-    #[arg(long, value_name = "FORMAT")]
-    pub quantize: Option<String>,
     /// `auto`, `cpu`, `cuda` or `cuda:N`.
     #[arg(long, default_value = "auto")]
     pub device: String,
     /// Threads of one operation [default: one for each core]. Sums come out in another order, so bits may differ.
     #[arg(long, value_name = "N")]
     pub threads: Option<u32>,
+}
+
+impl ModelArgs {
+    /// The model named here, or else the one that something else names, or else the built-in one.
+    pub fn name_or<'a>(&'a self, stated: Option<&'a str>) -> &'a str {
+        self.model.as_deref().or(stated).unwrap_or("builtin:mini")
+    }
+}
+
+/// How the frozen layers of a model are stored.
+#[derive(Clone, Debug, Default, Args)]
+pub struct StorageArgs {
+    /// Store the frozen linear layers in 4 bits: `nf4` (QLoRA), `nf4-double` with 8-bit scales, or `none` [default: what
+    /// the task, or the adapter, says].
+    #[arg(long, value_name = "FORMAT")]
+    pub quantize: Option<String>,
 }
 
 /// Options of `run`, `plan` and `show`.
@@ -119,6 +135,9 @@ pub struct RunArgs {
     /// The model.
     #[command(flatten)]
     pub model: ModelArgs,
+    /// How its frozen layers are stored.
+    #[command(flatten)]
+    pub storage: StorageArgs,
     /// Folder of data files, for tasks that read files.
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
@@ -170,6 +189,9 @@ pub struct EvalArgs {
     /// The model.
     #[command(flatten)]
     pub model: ModelArgs,
+    /// How its frozen layers are stored.
+    #[command(flatten)]
+    pub storage: StorageArgs,
     /// Folder of data files.
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
@@ -192,6 +214,9 @@ pub struct GenerateArgs {
     /// The model.
     #[command(flatten)]
     pub model: ModelArgs,
+    /// How its frozen layers are stored.
+    #[command(flatten)]
+    pub storage: StorageArgs,
     /// Adapter folder (PEFT format).
     #[arg(long, value_name = "DIR")]
     pub adapter: Option<PathBuf>,
@@ -237,65 +262,15 @@ pub struct PretrainArgs {
     pub quiet: bool,
 }
 
-/// Options of `merge`.
-#[derive(Clone, Debug, Args)]
-pub struct MergeArgs {
-    /// Adapter folders (PEFT format, plain LoRA layout).
-    #[arg(required = true, value_name = "DIR")]
-    pub adapters: Vec<PathBuf>,
-    /// `cat` (the exact weighted sum), `linear`, `magnitude_prune`, `ties`, `dare_linear`, `dare_ties`, `svd`, or one of the
-    /// pruning ones with `_svd`: on the updates instead of the factors.
-    #[arg(long, default_value = "cat", value_name = "WAY")]
-    pub how: String,
-    /// A weight for each adapter [default: 1 each].
-    #[arg(long, value_delimiter = ',', value_name = "W,…", allow_negative_numbers = true)]
-    pub weights: Vec<f64>,
-    /// Share of the entries that pruning keeps.
-    #[arg(long, default_value_t = 0.7, value_name = "SHARE")]
-    pub density: f64,
-    /// How TIES elects the sign of an entry: by the sum of values, or of signs.
-    #[arg(long, default_value = "total", value_name = "BY")]
-    pub election: Vote,
-    /// Rank after truncation [default: that of the largest adapter].
-    #[arg(long, value_name = "R")]
-    pub rank: Option<i64>,
-    /// Of random pruning.
-    #[arg(long, default_value_t = 0)]
-    pub seed: u64,
-    /// Folder for the merged adapter.
-    #[arg(long, value_name = "DIR")]
-    pub out: PathBuf,
-}
-
-/// An election of signs.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum Vote {
-    /// By the sum of the values.
-    Total,
-    /// By the sum of the signs.
-    Frequency,
-}
-
-/// Options of `merge-into-base`.
-#[derive(Clone, Debug, Args)]
-pub struct MergeIntoBaseArgs {
-    /// Adapter folder (PEFT format).
-    #[arg(long, value_name = "DIR")]
-    pub adapter: PathBuf,
-    /// The model.
-    #[command(flatten)]
-    pub model: ModelArgs,
-    /// Folder for the merged model.
-    #[arg(long, value_name = "DIR")]
-    pub out: PathBuf,
-}
-
 /// Options of `quantization-error`.
 #[derive(Clone, Debug, Args)]
 pub struct QuantizationErrorArgs {
     /// The model.
     #[command(flatten)]
     pub model: ModelArgs,
+    /// How its frozen layers are stored.
+    #[command(flatten)]
+    pub storage: StorageArgs,
     /// Rank of the factors.
     #[arg(long, default_value_t = 16, value_name = "R", value_parser = clap::value_parser!(i64).range(1..))]
     pub rank: i64,
@@ -308,86 +283,6 @@ pub struct QuantizationErrorArgs {
     /// No progress.
     #[arg(long)]
     pub quiet: bool,
-}
-
-/// Options of `report`.
-#[derive(Clone, Debug, Args)]
-pub struct ReportArgs {
-    /// Folders of runs or of records, records, or results of PEFT's `method_comparison`.
-    #[arg(required = true, value_name = "PATH")]
-    pub records: Vec<PathBuf>,
-    /// Folder for `report.html`, tables and plots [default: a new one under `runs/`].
-    #[arg(long, value_name = "DIR")]
-    pub out: Option<PathBuf>,
-    /// Also write the results as files of PEFT's `method_comparison` to this folder.
-    #[arg(long, value_name = "DIR")]
-    pub peft: Option<PathBuf>,
-    /// Coverage of the intervals; tests decide at what is left.
-    #[arg(long, default_value_t = 0.95, value_name = "LEVEL", value_parser = confidence)]
-    pub confidence: f64,
-    /// Also print the tests between all pairs of methods.
-    #[arg(long)]
-    pub tests: bool,
-}
-
-/// Options of `gate`.
-#[derive(Clone, Debug, Args)]
-pub struct GateArgs {
-    /// Folder of runs or of records to compare with.
-    #[arg(value_name = "BASELINE")]
-    pub baseline: PathBuf,
-    /// Folder of the new ones.
-    #[arg(value_name = "NEW")]
-    pub new: PathBuf,
-    /// How many times slower a training step may be.
-    #[arg(long, default_value_t = compare::gate::Bounds::default().slowdown, value_name = "FACTOR", value_parser = factor)]
-    pub max_slowdown: f64,
-    /// Coverage of the intervals; tests decide at what is left.
-    #[arg(long, default_value_t = 0.95, value_name = "LEVEL", value_parser = confidence)]
-    pub confidence: f64,
-}
-
-fn confidence(text: &str) -> Result<f64, String> {
-    let level: f64 = text.parse().map_err(|_| "expected a number".to_owned())?;
-    if (0.5..1.0).contains(&level) {
-        Ok(level)
-    } else {
-        Err("expected a number from 0.5 up to, but below, 1".to_owned())
-    }
-}
-
-fn factor(text: &str) -> Result<f64, String> {
-    let factor: f64 = text.parse().map_err(|_| "expected a number".to_owned())?;
-    if factor.is_finite() && factor > 0.0 { Ok(factor) } else { Err("expected a number above 0".to_owned()) }
-}
-
-/// Options of `export`.
-#[derive(Clone, Debug, Args)]
-pub struct ExportArgs {
-    /// Adapter folder (PEFT format).
-    pub adapter: PathBuf,
-    /// The program.
-    #[arg(long = "for", value_name = "PROGRAM")]
-    pub reader: Reader,
-    /// Folder for the adapter in that form.
-    #[arg(long, value_name = "DIR")]
-    pub out: PathBuf,
-    /// The model that the adapter was made for [default: the one it names].
-    #[command(flatten)]
-    pub model: ModelArgs,
-}
-
-/// Options of `doctor`.
-#[derive(Clone, Debug, Args)]
-pub struct DoctorArgs {
-    /// Adapter folder (PEFT format).
-    pub adapter: PathBuf,
-    /// The model to try it on; without `--model` only the files are looked at.
-    #[command(flatten)]
-    pub model: ModelArgs,
-    /// Print JSON instead of lines.
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// Options of `parity`.

@@ -7,7 +7,9 @@ mod method_file;
 mod overlay;
 mod provided;
 
-pub use experiment::{Experiment, RunOptions, parse_dtype, parse_quantization, read_task, resolve, sibling};
+pub use experiment::{
+    Experiment, RunOptions, parse_dtype, parse_quantization, read_task, resolve, sibling, storage_or,
+};
 pub use method_file::{MethodConfig, OptimizerConfig};
 pub use overlay::{Assignment, Overlay, Suite};
 pub use provided::{method_file, suite_file, suites};

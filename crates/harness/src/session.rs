@@ -3,11 +3,13 @@
 use std::path::Path;
 
 use models::{Builtin, Decoder, ModelFiles, ModelSource, SpecialTokens, Tokenizer};
-use peft_core::{Adaptable, AsLoaded, Nf4, Storage};
+use peft_core::{Adaptable, AsLoaded, Nf4, Storage, device};
 use tasks::{Dtype, Quantization, TextTokenizer};
 use tch::{Device, Kind};
 
 use crate::causal_lm::CausalLm;
+use crate::cli::ModelArgs;
+use crate::config::parse_dtype;
 use crate::{Result, builtin, memory};
 
 /// A base model with its tokenizer.
@@ -41,7 +43,16 @@ pub struct Text {
 }
 
 impl Session {
-    /// Loads `builtin:NAME` or a folder in Hugging Face layout.
+    /// Loads `name` as the command line wants it held: in f32 if it does not say.
+    ///
+    /// # Errors
+    /// As [`Self::load`], and for a kind of number or a device that there is not.
+    pub fn open(args: &ModelArgs, name: &str) -> Result<Self> {
+        let dtype = args.dtype.as_deref().map_or(Ok(Dtype::F32), parse_dtype)?;
+        Self::load(name, dtype, device::parse(&args.device)?, false)
+    }
+
+    /// Loads `builtin:NAME`, `hf:NAME` or a folder in Hugging Face layout.
     ///
     /// # Errors
     /// For an unknown name, or files that are missing or malformed.

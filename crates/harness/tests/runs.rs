@@ -140,6 +140,13 @@ fn an_adapter_over_four_bits_remembers_them() {
     let weight = "model.layers.0.mlp.up_proj.weight";
     let moved = (&merged[weight] - &dense[weight]).abs().max().double_value(&[]);
     assert!(moved > 1e-3, "{moved}");
+    // What the command line says wins over what the file says: here the residual's storage, which loses something.
+    let over_dense = folder.path().join("over-dense");
+    let more = ["--out", over_dense.to_str().unwrap(), "--quantize", "none"];
+    assert!(run(&[["merge-into-base", "--adapter", adapter].as_slice(), &more].concat()).status.success());
+    let over_dense = peft_core::tensor_file::read(&over_dense.join("model.safetensors")).unwrap().0;
+    let apart = (&merged[weight] - &over_dense[weight]).abs().max().double_value(&[]);
+    assert!(apart > 1e-3, "{apart}");
 }
 
 #[test]

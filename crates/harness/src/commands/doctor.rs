@@ -1,21 +1,15 @@
 //! `doctor`: what would make an adapter fail in silence.
 
-use peft_core::device;
-use tasks::Dtype;
-
 use super::{print, use_threads};
 use crate::cli::DoctorArgs;
-use crate::config::parse_dtype;
 use crate::doctor::{Severity, examine};
 use crate::session::Session;
 use crate::{Error, Result};
 
 pub(super) fn execute(args: &DoctorArgs) -> Result<()> {
     use_threads(args.model.threads);
-    let dtype = args.model.dtype.as_deref().map_or(Ok(Dtype::F32), parse_dtype)?;
-    let device = device::parse(&args.model.device)?;
-    let load = |name: &String| Session::load(name, dtype, device, false);
-    let mut session = args.model.model.as_ref().map(load).transpose()?;
+    let open = |name: &String| Session::open(&args.model, name);
+    let mut session = args.model.model.as_ref().map(open).transpose()?;
     let findings = examine(&args.adapter, session.as_mut().map(|session| &mut session.learner));
     if args.json {
         print(&serde_json::to_string_pretty(&findings).expect("findings print"));

@@ -6,14 +6,14 @@ use compare::{Evidence, RunRecord, Status};
 use jiff::Timestamp;
 use models::Activations;
 use peft_core::peft_file::AdapterFile;
-use peft_core::{Adaptable, Mode, Seeds, device};
-use tasks::{Dtype, Split, Task};
+use peft_core::{Adaptable, Mode, Seeds};
+use tasks::{Split, Task};
 use tch::Tensor;
 
 use super::run::table;
 use super::{print, use_threads};
 use crate::cli::EvalArgs;
-use crate::config::{parse_dtype, parse_quantization, read_task};
+use crate::config::{read_task, storage_or};
 use crate::evaluate::Examiner;
 use crate::progress::Display;
 use crate::queue::check_writable;
@@ -31,19 +31,19 @@ pub(super) fn execute(args: &EvalArgs) -> Result<()> {
     let configs = args.task.iter().map(|name| read_task(name)).collect::<Result<Vec<_>>>()?;
     let named = args.model.model.clone().or_else(|| configs.first().map(|c| c.training.model.clone()));
     let name = named.ok_or_else(|| Error::Usage("--text needs `--model`".to_owned()))?;
-    let dtype = args.model.dtype.as_deref().map_or(Ok(Dtype::F32), parse_dtype)?;
-    let quantize = args.model.quantize.as_deref().map_or(Ok(None), parse_quantization)?;
-    let mut session = Session::load(&name, dtype, device::parse(&args.model.device)?, false)?;
+    let mut session = Session::open(&args.model, &name)?;
     let method = match &args.adapter {
         Some(folder) => {
             let file = AdapterFile::read(folder)?;
+            let quantize = storage_or(&args.storage, adapter::quantization_of(&file)?)?;
             let (attachment, info, _) = adapter::attach(&mut session.learner, "default", &file, quantize)?;
             session.learner.activate(&attachment.active());
             session.learner.merge();
             Some((attachment, info))
         }
         None => {
-            session.learner.store(storage_of(quantize));
+            let stated = configs.first().and_then(|config| config.training.quantize);
+            session.learner.store(storage_of(storage_or(&args.storage, stated)?));
             None
         }
     };

@@ -1,13 +1,10 @@
 //! `export`: an adapter in a form that another program reads.
 
-use peft_core::device;
 use peft_core::peft_file::AdapterFile;
-use tasks::Dtype;
 
 use super::{print, use_threads};
 use crate::Result;
 use crate::cli::ExportArgs;
-use crate::config::parse_dtype;
 use crate::export::export;
 use crate::queue::check_writable;
 use crate::session::Session;
@@ -16,11 +13,10 @@ pub(super) fn execute(args: &ExportArgs) -> Result<()> {
     use_threads(args.model.threads);
     let file = AdapterFile::read(&args.adapter)?;
     let stated = file.config.get("base_model_name_or_path").and_then(|value| value.as_str());
-    let name = args.model.model.as_deref().or(stated).unwrap_or("builtin:mini").to_owned();
-    let dtype = args.model.dtype.as_deref().map_or(Ok(Dtype::F32), parse_dtype)?;
-    let mut session = Session::load(&name, dtype, device::parse(&args.model.device)?, false)?;
+    let name = args.model.name_or(stated);
+    let mut session = Session::open(&args.model, name)?;
     check_writable(&args.out)?;
-    let base = stated.unwrap_or(&name).to_owned();
+    let base = stated.unwrap_or(name).to_owned();
     let done = export(&mut session.learner, file, args.reader, &base, &args.out)?;
     let form = match done.rank {
         Some(rank) => format!("plain LoRA of rank {rank}"),

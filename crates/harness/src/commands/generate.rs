@@ -5,28 +5,26 @@ use std::ops::ControlFlow;
 
 use models::NewToken;
 use peft_core::peft_file::AdapterFile;
-use peft_core::{Adaptable, Seeds, device};
-use tasks::{Decoding, Dtype, Strategy};
+use peft_core::{Adaptable, Seeds};
+use tasks::{Decoding, Strategy};
 
 use super::use_threads;
 use crate::cli::GenerateArgs;
-use crate::config::{parse_dtype, parse_quantization};
+use crate::config::storage_or;
 use crate::session::{Session, storage_of};
 use crate::{Result, adapter, evaluate, interrupt};
 
 pub(super) fn execute(args: &GenerateArgs) -> Result<()> {
     use_threads(args.model.threads);
-    let dtype = args.model.dtype.as_deref().map_or(Ok(Dtype::F32), parse_dtype)?;
-    let quantize = args.model.quantize.as_deref().map_or(Ok(None), parse_quantization)?;
-    let name = args.model.model.as_deref().unwrap_or("builtin:mini");
-    let mut session = Session::load(name, dtype, device::parse(&args.model.device)?, false)?;
+    let mut session = Session::open(&args.model, args.model.name_or(None))?;
     if let Some(folder) = &args.adapter {
         let file = AdapterFile::read(folder)?;
+        let quantize = storage_or(&args.storage, adapter::quantization_of(&file)?)?;
         let (attachment, ..) = adapter::attach(&mut session.learner, "default", &file, quantize)?;
         session.learner.activate(&attachment.active());
         session.learner.merge();
     } else {
-        session.learner.store(storage_of(quantize));
+        session.learner.store(storage_of(storage_or(&args.storage, None)?));
     }
     let strategy = if args.temperature > 0.0 {
         Strategy::Sample { temperature: args.temperature, top_p: args.top_p }

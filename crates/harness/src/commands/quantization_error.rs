@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 
 use compare::table::{TerminalStyle, listing};
 use peft_core::residual::{Components, Decomposition, factors_first, split, storage_first};
-use peft_core::{Adaptable, Seeds, Storage, device, linalg};
+use peft_core::{Adaptable, Seeds, Storage, linalg};
 use rand::Rng;
 use serde_json::json;
-use tasks::{Dtype, Quantization};
+use tasks::Quantization;
 use tch::Tensor;
 
 use super::{print, use_threads};
 use crate::cli::QuantizationErrorArgs;
-use crate::config::{parse_dtype, parse_quantization};
+use crate::config::storage_or;
 use crate::progress::Display;
 use crate::session::{Session, storage_of};
 use crate::{Error, Result, interrupt};
@@ -26,11 +26,10 @@ struct Lost {
 
 pub(super) fn execute(args: &QuantizationErrorArgs) -> Result<()> {
     use_threads(args.model.threads);
-    let dtype = args.model.dtype.as_deref().map_or(Ok(Dtype::F32), parse_dtype)?;
-    let format = args.model.quantize.as_deref().map_or(Ok(Some(Quantization::Nf4)), parse_quantization)?;
+    let format = storage_or(&args.storage, Some(Quantization::Nf4))?;
     let format = format.ok_or_else(|| Error::Usage("`--quantize none` loses nothing".to_owned()))?;
-    let name = args.model.model.as_deref().unwrap_or("builtin:mini");
-    let mut session = Session::load(name, dtype, device::parse(&args.model.device)?, false)?;
+    let name = args.model.name_or(None);
+    let mut session = Session::open(&args.model, name)?;
     let layers = session.learner.linears().into_iter().filter(|linear| !linear.is_head());
     let layers: Vec<_> = layers.collect();
     let mut progress = Display::choose(args.quiet).start("quantization error", layers.len() as u64);

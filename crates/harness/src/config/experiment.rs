@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tasks::{Dtype, Quantization, TaskConfig};
 
 use super::{Assignment, MethodConfig, Overlay, Suite, method_file, suite_file};
-use crate::cli::RunArgs;
+use crate::cli::{RunArgs, StorageArgs};
 use crate::{Error, Result};
 
 /// Everything about a run that is not its method, task or seed, and that its result does not depend on.
@@ -109,9 +109,7 @@ impl Layers {
         if let Some(dtype) = &args.model.dtype {
             training.dtype = parse_dtype(dtype)?;
         }
-        if let Some(format) = &args.model.quantize {
-            training.quantize = parse_quantization(format)?;
-        }
+        training.quantize = storage_or(&args.storage, training.quantize)?;
         Ok(task)
     }
 
@@ -209,6 +207,14 @@ pub fn read_task(name: &str) -> Result<TaskConfig> {
         return Ok(TaskConfig::parse(&text, name)?);
     }
     Ok(tasks::provided(name)?)
+}
+
+/// What the command line says of the storage, or else `default`.
+///
+/// # Errors
+/// For a word that means no storage.
+pub fn storage_or(args: &StorageArgs, default: Option<Quantization>) -> Result<Option<Quantization>> {
+    args.quantize.as_deref().map_or(Ok(default), parse_quantization)
 }
 
 /// `nf4`, `nf4-double` or `none`.
