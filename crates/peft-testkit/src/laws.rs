@@ -1,10 +1,10 @@
 //! The battery. A law panics with the name of the method and what broke.
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use peft_core::{
-    Active, Adaptable, Attachment, Delta, Gradients, MethodInfo, Mode, ModelShape, Result, StateDict,
-    Storage, Targets,
+    Active, Adaptable, Attachment, Delta, Gradients, MethodInfo, Mode, ModelShape, Result, Seeds, StateDict,
+    Storage, Targets, init,
 };
 
 use crate::{Tolerance, Toy, Trained, assert_close};
@@ -79,7 +79,7 @@ impl Bench<'_> {
         for rows in [MANY_ROWS, FEW_ROWS] {
             for linear in run.toy.linears() {
                 let shape = [2, rows, linear.shape().in_features];
-                let x = Tensor::rand(shape, (Kind::Float, tch::Device::Cpu)).to_kind(self.kind);
+                let x = init::normal(&shape, 1.0, &mut Seeds::new(2).rng(), Device::Cpu).to_kind(self.kind);
                 let by_weight = {
                     let bias = linear.bias().map(|b| b.value().to_kind(Kind::Float));
                     x.to_kind(Kind::Float)
