@@ -4,7 +4,8 @@ mod layer;
 
 pub use layer::Layer;
 
-use harness::causal_lm::{CausalLm, Part};
+use harness::part::{Part, Tokens};
+use harness::solver::CausalLm;
 use harness::train::Learner;
 use models::Decoder;
 use peft_core::{
@@ -42,9 +43,8 @@ impl Contestant {
         let ids = Tensor::arange(rows * length, (Kind::Int64, tch::Device::Cpu)).view([rows, length]);
         let ids = (ids * 7919).remainder(vocab);
         let part = Part {
-            mask: ids.ones_like(),
-            labels: ids.shallow_clone(),
-            ids,
+            tokens: Tokens { mask: ids.ones_like(), types: None, ids: ids.shallow_clone() },
+            labels: ids,
             divisor: (rows * (length - 1)) as f64,
         };
         let trains = (method != "floor").then(|| attach(&mut learner, method, rank));
@@ -77,7 +77,7 @@ impl Contestant {
             None => {
                 let decoder = &self.learner.decoder;
                 let embedded =
-                    decoder.embed(&self.part.ids).expect("ids fit").detach().set_requires_grad(true);
+                    decoder.embed(&self.part.tokens.ids).expect("ids fit").detach().set_requires_grad(true);
                 let hidden = decoder
                     .hidden_from(&embedded, None, Mode::Train { seed: index }, models::Activations::Keep)
                     .expect("the batch fits");

@@ -18,7 +18,7 @@ mod values;
 
 use std::path::Path;
 
-use crate::causal_lm::CausalLm;
+use crate::solver::CausalLm;
 
 pub use finding::{Finding, Severity};
 pub use patient::Patient;

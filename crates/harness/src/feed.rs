@@ -2,7 +2,7 @@
 
 use tasks::{Batches, Encoded, Position, Reduction, Sequence, Step, Training};
 
-use crate::causal_lm::Part;
+use crate::part::Part;
 use crate::train::{Feed, StepData};
 use crate::{Error, Result};
 
@@ -68,7 +68,7 @@ pub fn step_data(
 ) -> StepData<Part> {
     let step = Step::new(sequences, micro_batch, pad);
     let divisor = match reduction {
-        Reduction::TokenMean => step.scored_tokens,
+        Reduction::TokenMean => step.scored,
         Reduction::SequenceSum => step.sequences,
     };
     StepData {

@@ -2,8 +2,6 @@
 
 pub mod adapter;
 pub mod builtin;
-pub mod causal_lm;
-pub mod classification;
 pub mod cli;
 pub mod commands;
 pub mod config;
@@ -14,13 +12,15 @@ pub mod feed;
 pub mod interrupt;
 pub mod memory;
 pub mod parity;
+pub mod part;
 pub mod predict;
 pub mod progress;
 pub mod queue;
 pub mod record;
+pub mod reward;
 pub mod run;
-pub mod seq2seq;
 pub mod session;
+pub mod solver;
 pub mod train;
 
 mod error;

@@ -8,11 +8,11 @@ use peft_core::{Attachment, Method, Seeds, StateDict, device};
 use tasks::Encoded;
 use tch::Device;
 
-use crate::causal_lm::CausalLm;
 use crate::config::{Experiment, RunOptions};
 use crate::feed::TaskFeed;
 use crate::memory::{PeakMemory, anonymous_bytes};
 use crate::session::{kind_of, storage_of};
+use crate::solver::CausalLm;
 use crate::train::{Flow, Observer, Settings, StepReport, train};
 use crate::{Error, Result};
 

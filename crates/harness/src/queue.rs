@@ -6,14 +6,15 @@ use std::path::{Path, PathBuf};
 use compare::{Evidence, Run, RunRecord, Status, Store};
 use jiff::Timestamp;
 use peft_core::device;
-use tasks::{Encoder, Split, Task, TaskConfig};
+use tasks::{Split, Task, TaskConfig};
 
 use crate::cli::RunArgs;
 use crate::config::{Experiment, RunOptions, sibling};
 use crate::memory::PeakMemory;
 use crate::progress::Display;
-use crate::run::{Context, Finished, Prepared, run, run_base};
+use crate::run::{Context, Finished, Prepared, run, run_base, seeds};
 use crate::session::Session;
+use crate::solver::Solver;
 use crate::{Error, Result, interrupt};
 
 /// Runs all cells of a command line, each written to the store as soon as it is over.
@@ -24,7 +25,7 @@ pub struct Queue<'a> {
     out: PathBuf,
     store: Store,
     memory: PeakMemory,
-    sessions: BTreeMap<String, Session>,
+    sessions: BTreeMap<String, Session<Box<dyn Solver>>>,
     prepared: BTreeMap<String, Prepared>,
     finished: BTreeMap<String, Finished>,
     bases: BTreeMap<String, Run>,
@@ -96,12 +97,12 @@ impl<'a> Queue<'a> {
 
     /// Scores the unadapted model, once for each task and model.
     fn base(&mut self, experiment: &Experiment, seed: u64) -> Result<()> {
-        let key = format!("{} {}", experiment.task.name, session_key(&experiment.task));
+        let key = format!("{} {}", experiment.task.name, session_key(&experiment.task, seed));
         if self.bases.contains_key(&key) {
             return Ok(());
         }
         let folder = self.out.clone();
-        let run = run_base(&mut self.context(experiment, &folder)?, experiment, seed)?;
+        let run = run_base(&mut self.context(experiment, seed, &folder)?, experiment, seed)?;
         self.store.save(&run)?;
         self.bases.insert(key, run);
         Ok(())
@@ -126,7 +127,8 @@ impl<'a> Queue<'a> {
         let name = experiment.method.info.name;
         let folder =
             self.out.join("adapters").join(&experiment.task.name).join(name).join(format!("seed-{seed}"));
-        let finished = run(&mut self.context(experiment, &folder)?, experiment, method, seed, &records)?;
+        let finished =
+            run(&mut self.context(experiment, seed, &folder)?, experiment, method, seed, &records)?;
         self.store.save(&finished.run)?;
         let stopped = finished.run.record.status != Status::Success;
         self.finished.insert(key.clone(), finished);
@@ -149,21 +151,26 @@ impl<'a> Queue<'a> {
         Ok(())
     }
 
-    fn context<'b>(&'b mut self, experiment: &Experiment, adapter_folder: &'b Path) -> Result<Context<'b>> {
-        let session_key = session_key(&experiment.task);
+    fn context<'b>(
+        &'b mut self,
+        experiment: &Experiment,
+        seed: u64,
+        adapter_folder: &'b Path,
+    ) -> Result<Context<'b>> {
+        let session_key = session_key(&experiment.task, seed);
         if experiment.task.training.quantize.is_some() {
             // What was stored cannot be had back, and methods start from the weights as they were loaded.
             self.sessions.remove(&session_key);
         }
         if !self.sessions.contains_key(&session_key) {
             let device = device::parse(&self.args.model.device)?;
-            let training = &experiment.task.training;
             let checkpointing = self.options.gradient_checkpointing;
-            let session = Session::load(&training.model, training.dtype, device, checkpointing)?;
+            let head = seeds(seed, &experiment.task.name).child("head");
+            let session = Session::for_task(&experiment.task, device, checkpointing, &head)?;
             self.sessions.insert(session_key.clone(), session);
         }
         let session = self.sessions.get_mut(&session_key).expect("loaded just now");
-        let task_key = format!("{session_key} {}", experiment.task.to_toml());
+        let task_key = format!("{} {}", experiment.task.training.model, experiment.task.to_toml());
         if !self.prepared.contains_key(&task_key) {
             let prepared = prepare(&experiment.task, session, self.options.data.as_deref())?;
             self.prepared.insert(task_key.clone(), prepared);
@@ -183,20 +190,27 @@ impl<'a> Queue<'a> {
 ///
 /// # Errors
 /// If data are missing or malformed, or nothing is left to train on.
-pub fn prepare(config: &TaskConfig, session: &Session, data: Option<&Path>) -> Result<Prepared> {
+pub fn prepare(
+    config: &TaskConfig,
+    session: &Session<Box<dyn Solver>>,
+    data: Option<&Path>,
+) -> Result<Prepared> {
     let task = Task::load(config.clone(), data)?;
-    let encoder = Encoder::new(config, &session.text.tokenizer)?;
-    let train = encoder.sequences(task.items(Split::Train))?;
+    let encode = |split| session.learner.examples(config, &session.text, task.items(split));
+    let train = encode(Split::Train)?;
     if train.sequences.is_empty() {
         let dropped = train.truncated.dropped;
         return Err(tasks::Error::NothingToTrainOn { split: "training", dropped }.into());
     }
-    let validation = encoder.sequences(task.items(Split::Validation))?;
+    let validation = encode(Split::Validation)?;
     Ok(Prepared { task, train, validation })
 }
 
-fn session_key(task: &TaskConfig) -> String {
-    format!("{} {:?} {:?}", task.training.model, task.training.dtype, task.training.quantize)
+/// What decides which model is loaded: a head is drawn for each task and seed.
+fn session_key(task: &TaskConfig, seed: u64) -> String {
+    let head = task.head.as_ref().map(|head| format!("{} {head:?} {seed}", task.name));
+    let training = &task.training;
+    format!("{} {:?} {:?} {}", training.model, training.dtype, training.quantize, head.unwrap_or_default())
 }
 
 /// `runs/20251121-101500-lori`.

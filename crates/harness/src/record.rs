@@ -9,6 +9,7 @@ use crate::config::Experiment;
 use crate::evaluate::{Scored, compare_split};
 use crate::run::Context;
 use crate::session::Session;
+use crate::solver::Solver;
 use crate::train::Trained;
 
 /// Who, on what, with which settings, where.
@@ -68,7 +69,7 @@ pub fn phases(trained: &Trained) -> Vec<PhaseRecord> {
 }
 
 /// Counts of values.
-pub fn parameters(session: &Session, attachment: &Attachment) -> Parameters {
+pub fn parameters(session: &Session<Box<dyn Solver>>, attachment: &Attachment) -> Parameters {
     let store = attachment.store();
     let added = store.count_saved() - attachment.count_replaced();
     Parameters::counted(store.count_trainable(), added, session.parameters)
@@ -90,11 +91,11 @@ pub fn score(record: &mut RunRecord, scored: &Scored) -> Result<()> {
 }
 
 /// Versions, device, machine, source tree.
-pub fn environment(session: &Session) -> Environment {
+pub fn environment(session: &Session<Box<dyn Solver>>) -> Environment {
     Environment {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         libtorch: Some("2.11 (tch 0.24.0)".to_owned()),
-        device: Some(format!("{:?}", session.learner.decoder.device())),
+        device: Some(format!("{:?}", session.learner.device())),
         threads: u32::try_from(tch::get_num_threads()).ok(),
         os: Some(format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)),
         cpu: processor(),

@@ -5,18 +5,19 @@ use std::time::Instant;
 
 use compare::{Evidence, Point, Run, RunRecord, Status};
 use jiff::Timestamp;
-use peft_core::{Adaptable, Attachment, Continuation, Method, Phase, Seeds, StateDict, device, tensor_file};
+use peft_core::{
+    Adaptable, Attachment, Continuation, Method, Phase, Seeds, StateDict, Targets, device, tensor_file,
+};
 use tasks::{Encoded, Select, Split, Task};
-use tch::Tensor;
 
 use crate::adapter::{Provenance, adapter_file};
-use crate::causal_lm::CausalLm;
 use crate::config::{Experiment, RunOptions};
 use crate::evaluate::{self, Examiner, Scored, merge_and_check};
-use crate::feed::TaskFeed;
+use crate::feed::{TaskFeed, step_data};
 use crate::memory::PeakMemory;
 use crate::progress::{Display, Progress};
 use crate::session::{Session, storage_of};
+use crate::solver::Solver;
 use crate::train::{Flow, Observer, Settings, StepReport, Trained, train};
 use crate::{Result, interrupt, record};
 
@@ -34,7 +35,7 @@ pub struct Prepared {
 /// Where a run takes place.
 pub struct Context<'a> {
     /// The base model.
-    pub session: &'a mut Session,
+    pub session: &'a mut Session<Box<dyn Solver>>,
     /// The data.
     pub prepared: &'a Prepared,
     /// What does not change results.
@@ -72,7 +73,8 @@ pub fn run(
     seed: u64,
     needed: &[&RunRecord],
 ) -> Result<Finished> {
-    let targets = experiment.targets();
+    let targets =
+        Targets { modules_to_save: context.session.learner.fresh_modules(), ..experiment.targets() };
     let streams = seeds(seed, &experiment.task.name);
     device::release_freed_memory();
     context.memory.reset();
@@ -132,7 +134,7 @@ pub fn run_base(context: &mut Context<'_>, experiment: &Experiment, seed: u64) -
     context.session.learner.store(storage_of(experiment.task.training.quantize));
     let label = format!("{} · base · score", experiment.task.name);
     let streams = seeds(seed, &experiment.task.name);
-    let scored = examiner(context, &streams).score(&context.session.learner, Split::Test, &label)?;
+    let scored = examiner(context, &streams).score(&*context.session.learner, Split::Test, &label)?;
     record::score(&mut record, &scored)?;
     record.total.wall_seconds = Some(seconds(started));
     record.status = Status::Success;
@@ -219,7 +221,7 @@ struct Watch<'a> {
     last_loss: f64,
 }
 
-impl Observer<CausalLm> for Watch<'_> {
+impl Observer<Box<dyn Solver>> for Watch<'_> {
     fn phase_begins(&mut self, _index: usize, phase: &Phase, _attachment: &mut Attachment) -> Result<()> {
         // What was best before the parameters were reset is not comparable.
         if phase.optimizer == Continuation::Restart {
@@ -232,7 +234,7 @@ impl Observer<CausalLm> for Watch<'_> {
     fn step_done(
         &mut self,
         report: StepReport,
-        learner: &mut CausalLm,
+        learner: &mut Box<dyn Solver>,
         attachment: &Attachment,
     ) -> Result<Flow> {
         let done = report.step + 1;
@@ -242,14 +244,14 @@ impl Observer<CausalLm> for Watch<'_> {
         self.progress.step(report.tokens, &format!("loss {:.4}", report.loss));
         let due = self.every > 0 && (done.is_multiple_of(self.every) || done == self.total);
         if due && !self.validation.sequences.is_empty() {
-            self.validate(done, learner, attachment)?;
+            self.validate(done, &mut **learner, attachment)?;
         }
         Ok(if interrupt::asked() { Flow::Stop } else { Flow::Continue })
     }
 }
 
 impl Watch<'_> {
-    fn validate(&mut self, done: u64, learner: &mut CausalLm, attachment: &Attachment) -> Result<()> {
+    fn validate(&mut self, done: u64, learner: &mut dyn Solver, attachment: &Attachment) -> Result<()> {
         learner.merge();
         let scored = self.examiner.score(learner, Split::Validation, "validation");
         let pad = self.examiner.text.tokenizer.pad();
@@ -290,11 +292,12 @@ fn score_test(
 ) -> Result<Scored> {
     context.session.learner.activate(&attachment.active());
     if let Some(sequence) = context.prepared.train.sequences.first() {
-        let ids: Vec<i64> = sequence.tokens.iter().map(|&token| i64::from(token)).collect();
-        merge_and_check(&mut context.session.learner, &Tensor::from_slice(&ids).unsqueeze(0))?;
+        let pad = context.session.text.tokenizer.pad();
+        let step = step_data(&[sequence], 1, experiment.task.training.reduction, pad);
+        merge_and_check(&mut *context.session.learner, &step.parts[0])?;
     }
     let label = format!("{} · {} · score", experiment.task.name, experiment.method.info.name);
-    let scored = examiner(context, streams).score(&context.session.learner, Split::Test, &label);
+    let scored = examiner(context, streams).score(&*context.session.learner, Split::Test, &label);
     context.session.learner.unmerge();
     scored
 }
@@ -306,7 +309,7 @@ fn save_adapter(context: &mut Context<'_>, experiment: &Experiment, attachment: 
         method: experiment.method.info,
         settings: &experiment.method.settings,
         base_model: &context.session.name,
-        task_type: "CAUSAL_LM",
+        task_type: context.session.learner.task_type(),
         quantize: experiment.task.training.quantize,
     };
     let file = adapter_file(&mut context.session.learner, attachment, &provenance)?;

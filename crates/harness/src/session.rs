@@ -3,24 +3,24 @@
 use std::path::Path;
 
 use models::{Builtin, Decoder, ModelFiles, ModelSource, SpecialTokens, Tokenizer};
-use peft_core::{Adaptable, AsLoaded, Nf4, Storage, device};
-use tasks::{Dtype, Quantization, TextTokenizer};
+use peft_core::{Adaptable, AsLoaded, Nf4, Seeds, Storage, device};
+use tasks::{Dtype, Quantization, TaskConfig, TextTokenizer};
 use tch::{Device, Kind};
 
-use crate::causal_lm::CausalLm;
 use crate::cli::ModelArgs;
 use crate::config::parse_dtype;
+use crate::solver::{self, CausalLm, Solver};
 use crate::{Result, builtin, memory};
 
 /// A base model with its tokenizer.
 #[derive(Debug)]
-pub struct Session {
+pub struct Session<L = CausalLm> {
     /// As the user named it.
     pub name: String,
     /// Its files.
     pub files: ModelFiles,
     /// The model.
-    pub learner: CausalLm,
+    pub learner: L,
     /// Its tokenizer.
     pub text: Text,
     /// Values of the model.
@@ -57,14 +57,48 @@ impl Session {
     /// # Errors
     /// For an unknown name, or files that are missing or malformed.
     pub fn load(name: &str, dtype: Dtype, device: Device, gradient_checkpointing: bool) -> Result<Self> {
+        Self::with(name, |files, text| {
+            let mut decoder = Decoder::load(files, Some(kind_of(dtype)), device)?;
+            // A tokenizer may have tokens that were added after pretraining, often one for padding.
+            decoder.grow_vocabulary(text.decoder.vocab_size() as i64)?;
+            Ok(CausalLm::new(decoder, gradient_checkpointing))
+        })
+    }
+}
+
+impl Session {
+    /// The same, as tasks take it.
+    pub fn boxed(self) -> Session<Box<dyn Solver>> {
+        let Self { name, files, learner, text, parameters, fingerprint, memory_before } = self;
+        let learner: Box<dyn Solver> = Box::new(learner);
+        Session { name, files, learner, text, parameters, fingerprint, memory_before }
+    }
+}
+
+impl Session<Box<dyn Solver>> {
+    /// Loads the model of `task`, with the head that it asks for, drawn from `seeds`.
+    ///
+    /// # Errors
+    /// As [`Session::load`], and for a model that cannot have such a head.
+    pub fn for_task(
+        task: &TaskConfig,
+        device: Device,
+        gradient_checkpointing: bool,
+        seeds: &Seeds,
+    ) -> Result<Self> {
+        Self::with(&task.training.model, |files, text| {
+            solver::load(task, files, text, device, gradient_checkpointing, seeds)
+        })
+    }
+}
+
+impl<L: Adaptable> Session<L> {
+    fn with(name: &str, load: impl FnOnce(&ModelFiles, &Text) -> Result<L>) -> Result<Self> {
         let memory_before = memory::anonymous_bytes();
         let files = name.parse::<ModelSource>()?.files(&builtin::models())?;
-        let mut decoder = Decoder::load(&files, Some(kind_of(dtype)), device)?;
         let text = Text::load(&files)?;
-        // A tokenizer may have tokens that were added after pretraining, often one for padding.
-        decoder.grow_vocabulary(text.decoder.vocab_size() as i64)?;
-        let mut learner = CausalLm::new(decoder, gradient_checkpointing);
-        let parameters = learner.decoder.count_parameters();
+        let mut learner = load(&files, &text)?;
+        let parameters = learner.count_parameters();
         let fingerprint = fingerprint(&mut learner);
         Ok(Self { name: name.to_owned(), files, learner, text, parameters, fingerprint, memory_before })
     }

@@ -91,6 +91,21 @@ impl Classifier {
         &self.config
     }
 
+    /// Longest row, tokens.
+    pub fn context(&self) -> i64 {
+        self.config.stack().context
+    }
+
+    /// Kind in which it computes.
+    pub fn kind(&self) -> Kind {
+        self.body.kind()
+    }
+
+    /// Where it computes.
+    pub fn device(&self) -> Device {
+        self.body.device()
+    }
+
     /// Classes; 1 for a value or a score.
     pub fn labels(&self) -> i64 {
         self.labels

@@ -243,6 +243,15 @@ impl ModelConfig {
         }
     }
 
+    /// The module that a classifier of this family adds to the body: what is trained with it and saved whole.
+    ///
+    /// # Errors
+    /// If no classifier is built on this family.
+    pub fn head_module(&self) -> Result<&'static str> {
+        let out = self.head()?.out;
+        Ok(out.split_once('.').map_or(out, |(module, _)| module))
+    }
+
     fn unfit(&self, wanted: &str) -> Error {
         let reason = format!("{wanted} is wanted here");
         Error::Unsupported { what: format!("a model of type `{}`", self.family.model_type), reason }

@@ -1,6 +1,6 @@
 //! A decoder-only language model: embedding, stack, head.
 
-use peft_core::{Adaptable, AdaptedLinear, Layout, Mode, Parameter, Part, Result, Seeds, SiteShape};
+use peft_core::{Adaptable, AdaptedLinear, Layout, Mode, Parameter, Part, Result, Seeds};
 use tch::{Device, Kind, Tensor};
 
 use crate::body::Body;
@@ -95,19 +95,6 @@ impl Decoder {
     /// Where it computes.
     pub fn device(&self) -> Device {
         self.body.device()
-    }
-
-    /// Number of values in the base, a tied tensor counted once.
-    pub fn count_parameters(&mut self) -> u64 {
-        let count = |part: &Part<'_>| match part {
-            Part::Parameter(parameter) => parameter.frozen().numel() as u64,
-            Part::Linear(linear) => {
-                let SiteShape { out_features, in_features } = linear.shape();
-                let bias = linear.bias().map_or(0, |bias| bias.frozen().numel());
-                (out_features * in_features) as u64 + bias as u64
-            }
-        };
-        self.parts().iter().map(count).sum()
     }
 
     /// `ids [B, T]` (kind Int64) to the embedding of tokens `[B, T, E]`, without positions.

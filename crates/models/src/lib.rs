@@ -61,6 +61,6 @@ pub use relative::RelativeConfig;
 pub use rotary::{Pairs, RotaryConfig, RotaryScaling};
 pub use sampling::Sampling;
 pub use seq2seq::{Seq2Seq, Source};
-pub use span::SpanModel;
+pub use span::{SPAN_HEAD, SpanModel};
 pub use stack::Activations;
 pub use tokenizer::{Frame, SpecialTokens, TextStream, Tokenizer};

@@ -82,6 +82,21 @@ impl Seq2Seq {
         &self.shape
     }
 
+    /// Longest row, tokens.
+    pub fn context(&self) -> i64 {
+        self.config.stack().context
+    }
+
+    /// Kind in which it computes.
+    pub fn kind(&self) -> Kind {
+        self.source.kind()
+    }
+
+    /// Where it computes.
+    pub fn device(&self) -> Device {
+        self.source.device()
+    }
+
     /// Reads `rows` of sources.
     ///
     /// # Errors

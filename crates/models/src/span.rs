@@ -14,7 +14,8 @@ use crate::save;
 use crate::stack::Activations;
 use crate::weights::{LinearShape, Weights};
 
-const OUT: &str = "qa_outputs";
+/// The module that a span model adds to the body.
+pub const SPAN_HEAD: &str = "qa_outputs";
 
 /// An encoder whose head gives every token a logit as the first and one as the last of the span.
 #[derive(Debug)]
@@ -40,9 +41,12 @@ impl SpanModel {
         config.encoder()?;
         let new = match head {
             HeadSource::Files => None,
-            HeadSource::Fresh { labels: 2, seeds } => {
-                Some(NewTensors { seeds, std: config.stack().initializer_range, always: OUT, pooler: None })
-            }
+            HeadSource::Fresh { labels: 2, seeds } => Some(NewTensors {
+                seeds,
+                std: config.stack().initializer_range,
+                always: SPAN_HEAD,
+                pooler: None,
+            }),
             HeadSource::Fresh { labels, .. } => {
                 return Err(Error::config("labels", labels, "a span has two ends"));
             }
@@ -61,7 +65,22 @@ impl SpanModel {
             bias: true,
             layout: Layout::OutIn,
         };
-        Self { config: config.clone(), body, out: weights.linear(OUT, shape).head() }
+        Self { config: config.clone(), body, out: weights.linear(SPAN_HEAD, shape).head() }
+    }
+
+    /// Longest row, tokens.
+    pub fn context(&self) -> i64 {
+        self.config.stack().context
+    }
+
+    /// Kind in which it computes.
+    pub fn kind(&self) -> Kind {
+        self.body.kind()
+    }
+
+    /// Where it computes.
+    pub fn device(&self) -> Device {
+        self.body.device()
     }
 
     /// Logits of the first and of the last token, `[B, T]` each; −∞ at padding, where no span begins or ends. (transformers

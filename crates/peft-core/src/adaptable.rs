@@ -1,3 +1,4 @@
+use crate::SiteShape;
 use crate::{AdaptedLinear, Parameter, Storage};
 
 /// Which adapter of a model is in force.
@@ -72,5 +73,18 @@ pub trait Adaptable {
         for linear in self.linears() {
             linear.unmerge();
         }
+    }
+
+    /// Number of values in the base, a tied tensor counted once.
+    fn count_parameters(&mut self) -> u64 {
+        let count = |part: &Part<'_>| match part {
+            Part::Parameter(parameter) => parameter.frozen().numel() as u64,
+            Part::Linear(linear) => {
+                let SiteShape { out_features, in_features } = linear.shape();
+                let bias = linear.bias().map_or(0, |bias| bias.frozen().numel());
+                (out_features * in_features) as u64 + bias as u64
+            }
+        };
+        self.parts().iter().map(count).sum()
     }
 }

@@ -1,5 +1,9 @@
 //! From items to tokens and labels.
 
+mod rows;
+
+pub use rows::{Row, RowEncoder, Rows};
+
 use crate::config::{Bos, Eos, Loss, TaskConfig, Truncation};
 use crate::item::Item;
 use crate::vocabulary::TextTokenizer;
@@ -9,20 +13,46 @@ use serde::{Deserialize, Serialize};
 /// A label that does not count for the loss.
 pub const IGNORED: i64 = -100;
 
-/// A sequence to train on: `labels[i]` is `tokens[i]` where that token counts, else [`IGNORED`]. The label of the
-/// first token never counts, as nothing comes before it: the loss compares the logits at `i` with `labels[i + 1]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A sequence to train on.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Sequence {
     /// Token ids.
     pub tokens: Vec<u32>,
-    /// A label for each.
-    pub labels: Vec<i64>,
+    /// Which of two texts each token belongs to, 0 or 1; empty where there is one text.
+    pub types: Vec<u32>,
+    /// What is learned from it.
+    pub target: Target,
+}
+
+/// What is learned from a sequence.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Target {
+    /// The next token: `labels[i]` is `tokens[i]` where that token counts, else [`IGNORED`]. The label of the first
+    /// token never counts, as nothing comes before it: the loss compares the logits at `i` with `labels[i + 1]`.
+    Tokens(Vec<i64>),
+    /// Its class.
+    Class(usize),
+    /// Its value.
+    Value(f64),
+    /// The first and the last token of a span.
+    Span {
+        /// Index of the first.
+        first: usize,
+        /// Index of the last.
+        last: usize,
+    },
+    /// Another text.
+    Text(Vec<i64>),
 }
 
 impl Sequence {
-    /// Tokens that count for the loss.
+    /// What counts for the loss: tokens, or 1 where the sequence has one label.
     pub fn scored(&self) -> usize {
-        self.labels.iter().filter(|label| **label != IGNORED).count()
+        match &self.target {
+            Target::Tokens(labels) => labels.iter().filter(|label| **label != IGNORED).count(),
+            Target::Class(_) | Target::Value(_) | Target::Span { .. } => 1,
+            Target::Text(tokens) => tokens.len(),
+        }
     }
 }
 
@@ -38,7 +68,7 @@ pub struct Truncated {
 }
 
 /// Sequences of a split, in the order of the items that stayed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Encoded {
     /// The sequences.
     pub sequences: Vec<Sequence>,
@@ -98,22 +128,22 @@ impl<'a> Encoder<'a> {
     /// # Errors
     /// [`Error::TooLong`] under `truncation = "error"`; [`Error::Tokenizer`].
     pub fn sequences(&self, items: &[Item]) -> Result<Encoded> {
-        let mut encoded =
-            Encoded { sequences: Vec::new(), items: Vec::new(), truncated: Truncated::default() };
+        let mut encoded = Encoded::default();
         for (index, item) in items.iter().enumerate() {
-            let sequence = self.sequence(item)?;
-            let length = sequence.tokens.len();
-            let report = &mut encoded.truncated;
-            report.longest = report.longest.max(length);
-            let kept = if length <= self.max_length { Some(sequence) } else { self.cut(item, sequence)? };
-            match kept.filter(|sequence| sequence.scored() > 0) {
-                None => report.dropped += 1,
-                Some(sequence) => {
-                    report.cut += usize::from(sequence.tokens.len() < length);
-                    encoded.sequences.push(sequence);
-                    encoded.items.push(index);
-                }
-            }
+            let (tokens, labels) = self.whole(item)?;
+            let length = tokens.len();
+            encoded.truncated.longest = encoded.truncated.longest.max(length);
+            let kept = if length <= self.max_length {
+                Some((tokens, labels))
+            } else {
+                self.cut(item, tokens, labels)?
+            };
+            let sequence = kept.map(|(tokens, labels)| Sequence {
+                tokens,
+                types: Vec::new(),
+                target: Target::Tokens(labels),
+            });
+            encoded.push(index, sequence.filter(|sequence| sequence.scored() > 0), length);
         }
         Ok(encoded)
     }
@@ -144,7 +174,11 @@ impl<'a> Encoder<'a> {
         Ok(encoded)
     }
 
-    fn sequence(&self, item: &Item) -> Result<Sequence> {
+    /// Tokens and their labels, at full length: [`IGNORED`] where a token does not count.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`].
+    pub fn whole(&self, item: &Item) -> Result<(Vec<u32>, Vec<i64>)> {
         let prompt: Vec<_> = self.bos.into_iter().chain(self.tokenizer.encode(&item.prompt)?).collect();
         let response = self.tokenizer.encode(&item.response)?;
         let masked = match self.loss {
@@ -154,26 +188,45 @@ impl<'a> Encoder<'a> {
         let tokens: Vec<_> = prompt.into_iter().chain(response).chain(self.eos).collect();
         let mut labels: Vec<_> = tokens.iter().map(|token| i64::from(*token)).collect();
         labels[..masked.max(1).min(tokens.len())].fill(IGNORED);
-        Ok(Sequence { tokens, labels })
+        Ok((tokens, labels))
     }
 
     /// A sequence that is too long, by the rule; none where it is dropped.
-    fn cut(&self, item: &Item, mut sequence: Sequence) -> Result<Option<Sequence>> {
-        let length = sequence.tokens.len();
+    fn cut(
+        &self,
+        item: &Item,
+        mut tokens: Vec<u32>,
+        mut labels: Vec<i64>,
+    ) -> Result<Option<(Vec<u32>, Vec<i64>)>> {
         match self.truncation {
-            Truncation::Error => return Err(too_long(item, length, self.max_length)),
+            Truncation::Error => return Err(too_long(item, tokens.len(), self.max_length)),
             Truncation::Drop => return Ok(None),
             Truncation::KeepStart => {
-                sequence.tokens.truncate(self.max_length);
-                sequence.labels.truncate(self.max_length);
+                tokens.truncate(self.max_length);
+                labels.truncate(self.max_length);
             }
             Truncation::KeepEnd => {
-                sequence.tokens.drain(..length - self.max_length);
-                sequence.labels.drain(..length - self.max_length);
-                sequence.labels[0] = IGNORED;
+                let surplus = tokens.len() - self.max_length;
+                tokens.drain(..surplus);
+                labels.drain(..surplus);
+                labels[0] = IGNORED;
             }
         }
-        Ok(Some(sequence))
+        Ok(Some((tokens, labels)))
+    }
+}
+
+impl Encoded {
+    /// Adds what is left of item `index`, whose sequence had `length` tokens; none where nothing is.
+    fn push(&mut self, index: usize, sequence: Option<Sequence>, length: usize) {
+        match sequence {
+            None => self.truncated.dropped += 1,
+            Some(sequence) => {
+                self.truncated.cut += usize::from(sequence.tokens.len() < length);
+                self.sequences.push(sequence);
+                self.items.push(index);
+            }
+        }
     }
 }
 

@@ -81,6 +81,14 @@ pub enum Error {
         /// The limit: `max_length` for a training sequence, what the answer leaves of the context for a prompt.
         room: usize,
     },
+    /// An item's label is none that its task knows.
+    #[error("item `{item}`: {reason}")]
+    Label {
+        /// The item.
+        item: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// Nothing is left to train on.
     #[error("no item of the {split} split has a token that counts for the loss ({dropped} dropped)")]
     NothingToTrainOn {

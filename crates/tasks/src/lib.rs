@@ -18,10 +18,12 @@ mod task;
 mod template;
 mod vocabulary;
 
-pub use batch::{Batch, PromptBatch, Step};
+pub use batch::{Batch, Labels, Step};
 pub use config::*;
 pub use dice::Dice;
-pub use encode::{Encoded, EncodedPrompts, Encoder, IGNORED, Sequence, Truncated};
+pub use encode::{
+    Encoded, EncodedPrompts, Encoder, IGNORED, Row, RowEncoder, Rows, Sequence, Target, Truncated,
+};
 pub use error::{Error, Result};
 pub use item::{Fields, Item, PerSplit, Split};
 pub use order::{Batches, Position};

@@ -3,7 +3,11 @@
 use crate::{Error, Result};
 use serde_json::{Value, json};
 use std::path::Path;
-use tokenizers::Tokenizer;
+use tokenizers::{
+    EncodeInput, Encoding, Tokenizer, TruncationDirection, TruncationParams, TruncationStrategy,
+};
+
+use crate::encode::Row;
 
 /// The names of the special tokens, as `special_tokens_map.json` gives them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -148,6 +152,78 @@ impl TextTokenizer {
             ("tokenizer_config.json", pretty(&config)),
             ("special_tokens_map.json", pretty(&special)),
         ])
+    }
+}
+
+/// A tokenizer that puts its model's special tokens around a text, and between two.
+#[derive(Debug)]
+pub(crate) struct Framed {
+    whole: Tokenizer,
+    cut: Tokenizer,
+    windows: bool,
+}
+
+/// What is cut off a row that is too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// The end of the longer text, token by token.
+    End,
+    /// Its beginning.
+    Start,
+    /// Nothing: the second text is read through windows that share so many tokens.
+    Windows { stride: usize },
+}
+
+impl TextTokenizer {
+    /// The tokenizer that frames, with rows of at most `max_length` tokens.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] if the special tokens alone fill a row.
+    pub(crate) fn framed(&self, max_length: usize, cut: Cut) -> Result<Framed> {
+        let (strategy, direction, stride) = match cut {
+            Cut::End => (TruncationStrategy::LongestFirst, TruncationDirection::Right, 0),
+            Cut::Start => (TruncationStrategy::LongestFirst, TruncationDirection::Left, 0),
+            Cut::Windows { stride } => (TruncationStrategy::OnlySecond, TruncationDirection::Right, stride),
+        };
+        let mut tokenizer = self.tokenizer.clone();
+        let truncation = TruncationParams { max_length, strategy, direction, stride };
+        tokenizer.with_truncation(Some(truncation)).map_err(|error| failed(&error))?;
+        let windows = matches!(cut, Cut::Windows { .. });
+        Ok(Framed { whole: self.tokenizer.clone(), cut: tokenizer, windows })
+    }
+}
+
+impl Framed {
+    /// Whether a long second text becomes several rows.
+    pub fn has_windows(&self) -> bool {
+        self.windows
+    }
+
+    /// The rows of a text or two, and the tokens of one row that nothing were cut off.
+    pub fn encode(&self, first: &str, second: Option<&str>) -> Result<(Vec<Row>, usize)> {
+        let input = || match second {
+            Some(second) => EncodeInput::Dual(first.into(), second.into()),
+            None => EncodeInput::Single(first.into()),
+        };
+        let encode = |tokenizer: &Tokenizer| tokenizer.encode_char_offsets(input(), true);
+        let whole = encode(&self.whole).map_err(|error| failed(&error))?.len();
+        let mut encoding = encode(&self.cut).map_err(|error| failed(&error))?;
+        let further = if self.windows { encoding.take_overflowing() } else { Vec::new() };
+        let located = usize::from(second.is_some());
+        let rows = std::iter::once(encoding).chain(further).map(|encoding| row(&encoding, located));
+        Ok((rows.collect(), whole))
+    }
+}
+
+/// A row with the places of the text numbered `located`.
+fn row(encoding: &Encoding, located: usize) -> Row {
+    let types = encoding.get_type_ids();
+    let sequences = encoding.get_sequence_ids();
+    let places = sequences.into_iter().zip(encoding.get_offsets());
+    Row {
+        tokens: encoding.get_ids().to_vec(),
+        types: if types.iter().all(|kind| *kind == 0) { Vec::new() } else { types.to_vec() },
+        places: places.map(|(text, place)| (text == Some(located)).then_some(*place)).collect(),
     }
 }
 

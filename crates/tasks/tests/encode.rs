@@ -18,9 +18,15 @@ fn item(prompt: &str, response: &str) -> Item {
         cluster: None,
         key: String::new(),
         prompt: prompt.into(),
+        second: None,
         response: response.into(),
         fields: tasks::Fields::new(),
     }
+}
+
+fn labels_of(sequence: &tasks::Sequence) -> &[i64] {
+    let tasks::Target::Tokens(labels) = &sequence.target else { panic!("{sequence:?}") };
+    labels
 }
 
 #[test]
@@ -34,15 +40,15 @@ fn the_response_and_its_end_count() {
     let masked = sequence.tokens.len() - response.len() - 1;
     assert_eq!(sequence.tokens[0], TOKENIZER.bos().unwrap());
     assert_eq!(sequence.tokens.last(), TOKENIZER.eos().as_ref());
-    assert!(sequence.labels[..masked].iter().all(|label| *label == IGNORED));
+    assert!(labels_of(sequence)[..masked].iter().all(|label| *label == IGNORED));
     let counted: Vec<_> = sequence.tokens[masked..].iter().map(|token| i64::from(*token)).collect();
-    assert_eq!(sequence.labels[masked..], counted);
+    assert_eq!(labels_of(sequence)[masked..], counted);
     assert_eq!(sequence.scored(), response.len() + 1);
 
     let full = config(&[("prompt.loss", "full"), ("prompt.eos", "none"), ("prompt.bos", "none")]);
     let encoded = Encoder::new(&full, &TOKENIZER).unwrap().sequences(&[item(" a b", " c")]).unwrap();
     let sequence = &encoded.sequences[0];
-    assert_eq!(sequence.labels[0], IGNORED, "nothing comes before the first token");
+    assert_eq!(labels_of(sequence)[0], IGNORED, "nothing comes before the first token");
     assert_eq!(sequence.scored(), sequence.tokens.len() - 1);
 }
 
@@ -111,7 +117,7 @@ fn a_cut_sequence_never_scores_its_first_token() {
         ("prompt.loss", "response"),
     ]);
     let encoded = Encoder::new(&config, &TOKENIZER).unwrap().sequences(&[item(" a", " b a b a b")]).unwrap();
-    assert_eq!(encoded.sequences[0].labels[0], IGNORED);
+    assert_eq!(labels_of(&encoded.sequences[0])[0], IGNORED);
     assert_eq!(encoded.sequences[0].scored(), 2);
 }
 

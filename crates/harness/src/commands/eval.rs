@@ -6,18 +6,19 @@ use compare::{Evidence, RunRecord, Status};
 use jiff::Timestamp;
 use models::Activations;
 use peft_core::peft_file::AdapterFile;
-use peft_core::{Adaptable, Mode, Seeds};
-use tasks::{Split, Task};
+use peft_core::{Adaptable, Mode, Seeds, device};
+use tasks::{Split, Task, TaskConfig};
 use tch::Tensor;
 
 use super::run::table;
 use super::{print, use_threads};
 use crate::cli::EvalArgs;
-use crate::config::{read_task, storage_or};
+use crate::config::{parse_dtype, read_task, storage_or};
 use crate::evaluate::Examiner;
 use crate::progress::Display;
 use crate::queue::check_writable;
-use crate::session::{Session, storage_of};
+use crate::session::{Session, Text, storage_of};
+use crate::solver::{CausalLm, Solver};
 use crate::{Error, Result, adapter, record};
 
 pub(super) fn execute(args: &EvalArgs) -> Result<()> {
@@ -29,9 +30,7 @@ pub(super) fn execute(args: &EvalArgs) -> Result<()> {
         check_writable(out)?;
     }
     let configs = args.task.iter().map(|name| read_task(name)).collect::<Result<Vec<_>>>()?;
-    let named = args.model.model.clone().or_else(|| configs.first().map(|c| c.training.model.clone()));
-    let name = named.ok_or_else(|| Error::Usage("--text needs `--model`".to_owned()))?;
-    let mut session = Session::open(&args.model, &name)?;
+    let mut session = open(args, &configs)?;
     let method = match &args.adapter {
         Some(folder) => {
             let file = AdapterFile::read(folder)?;
@@ -48,7 +47,9 @@ pub(super) fn execute(args: &EvalArgs) -> Result<()> {
         }
     };
     if let Some(text) = &args.text {
-        print(&bits_per_character(&session, text, args.limit)?);
+        let reason = "--text is read by a language model, and the task wants a model with a head";
+        let model = session.learner.as_causal_lm().ok_or_else(|| Error::Usage(reason.to_owned()))?;
+        print(&bits_per_character(model, &session.text, text, args.limit)?);
     }
 
     let display = Display::choose(args.quiet);
@@ -64,7 +65,7 @@ pub(super) fn execute(args: &EvalArgs) -> Result<()> {
             display,
         };
         let label = format!("{} · score", task.config().name);
-        let scored = examiner.score(&session.learner, Split::Test, &label)?;
+        let scored = examiner.score(&*session.learner, Split::Test, &label)?;
         let method_name = method.as_ref().map_or(compare::BASE, |(_, info)| info.name);
         let mut run = RunRecord::new(Timestamp::now(), method_name, &task.config().name, 0);
         if let Some((attachment, info)) = &method {
@@ -88,28 +89,45 @@ pub(super) fn execute(args: &EvalArgs) -> Result<()> {
     Ok(())
 }
 
+/// The model that all of `tasks` are for, as the command line and the first of them want it.
+fn open(args: &EvalArgs, tasks: &[TaskConfig]) -> Result<Session<Box<dyn Solver>>> {
+    let Some(first) = tasks.first() else {
+        let name =
+            args.model.model.as_deref().ok_or_else(|| Error::Usage("--text needs `--model`".to_owned()))?;
+        return Ok(Session::open(&args.model, name)?.boxed());
+    };
+    if let Some(other) = tasks.iter().find(|task| task.head != first.head) {
+        let reason = "want models with different heads; score them one by one";
+        return Err(Error::Usage(format!("tasks `{}` and `{}` {reason}", first.name, other.name)));
+    }
+    let mut task = first.clone();
+    if let Some(model) = &args.model.model {
+        task.training.model.clone_from(model);
+    }
+    if let Some(dtype) = &args.model.dtype {
+        task.training.dtype = parse_dtype(dtype)?;
+    }
+    Session::for_task(&task, device::parse(&args.model.device)?, false, &Seeds::new(0))
+}
+
 /// Every document alone, from its beginning-of-sequence token on: Σ −log₂ p / characters.
-fn bits_per_character(session: &Session, path: &Path, limit: Option<usize>) -> Result<String> {
+fn bits_per_character(model: &CausalLm, text: &Text, path: &Path, limit: Option<usize>) -> Result<String> {
     let mut documents = read_documents(path)?;
     documents.truncate(limit.unwrap_or(usize::MAX));
-    let decoder = &session.learner.decoder;
-    let bos = session
-        .text
-        .tokenizer
-        .bos()
-        .ok_or_else(|| Error::Usage("the tokenizer has no bos token".to_owned()))?;
+    let decoder = &model.decoder;
+    let bos =
+        text.tokenizer.bos().ok_or_else(|| Error::Usage("the tokenizer has no bos token".to_owned()))?;
     let (mut nats, mut tokens, mut characters, mut marks, mut cut) = (0.0, 0, 0, 0, 0);
     for document in &documents {
         let mut ids: Vec<i64> = vec![i64::from(bos)];
-        ids.extend(session.text.tokenizer.encode(document)?.into_iter().map(i64::from));
+        ids.extend(text.tokenizer.encode(document)?.into_iter().map(i64::from));
         if ids.len() > decoder.context() as usize {
             ids.truncate(decoder.context() as usize);
             cut += 1;
         }
-        let kept =
-            session.text.tokenizer.decode(&ids[1..].iter().map(|&id| id as u32).collect::<Vec<_>>())?;
+        let kept = text.tokenizer.decode(&ids[1..].iter().map(|&id| id as u32).collect::<Vec<_>>())?;
         characters += kept.chars().count();
-        marks += session.text.decoder.decode(&ids)?.chars().count();
+        marks += text.decoder.decode(&ids)?.chars().count();
         tokens += ids.len() - 1;
         let row = Tensor::from_slice(&ids).unsqueeze(0);
         nats += tch::no_grad(|| {

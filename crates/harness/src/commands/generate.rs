@@ -12,7 +12,7 @@ use super::use_threads;
 use crate::cli::GenerateArgs;
 use crate::config::storage_or;
 use crate::session::{Session, storage_of};
-use crate::{Result, adapter, evaluate, interrupt};
+use crate::{Result, adapter, interrupt};
 
 pub(super) fn execute(args: &GenerateArgs) -> Result<()> {
     use_threads(args.model.threads);
@@ -31,7 +31,8 @@ pub(super) fn execute(args: &GenerateArgs) -> Result<()> {
     } else {
         Strategy::Greedy
     };
-    let decoding = Decoding { strategy, max_new_tokens: args.max_new_tokens, stop: args.stop.clone() };
+    let decoding =
+        Decoding { strategy, max_new_tokens: args.max_new_tokens, samples: 1, stop: args.stop.clone() };
     let mut prompt: Vec<u32> = session.text.tokenizer.bos().into_iter().collect();
     prompt.extend(session.text.tokenizer.encode(&args.prompt)?);
 
@@ -54,7 +55,7 @@ pub(super) fn execute(args: &GenerateArgs) -> Result<()> {
         interrupt::flow()
     };
     let seeds = Seeds::new(args.seed);
-    evaluate::generate(&session.learner, &session.text, &decoding, &[prompt], &seeds, &mut show)?;
+    session.learner.generate(&session.text, &decoding, &[prompt], 1, &seeds, &mut show)?;
     let _ = writeln!(out);
     failure.map_or(Ok(()), |error| Err(error.into()))
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use compare::table::{TerminalStyle, bytes, duration, listing};
 use models::{Decoder, ModelConfig, ModelSource};
-use peft_core::{ModelShape, Site, device};
+use peft_core::{Adaptable, ModelShape, Site, device};
 use tasks::{Encoded, Encoder, Split, Task};
 
 use super::{print, use_threads};

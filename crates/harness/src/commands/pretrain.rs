@@ -16,14 +16,15 @@ use tch::Kind;
 use tempfile::TempDir;
 
 use super::{print, use_threads};
-use crate::causal_lm::{CausalLm, Part};
 use crate::cli::PretrainArgs;
 use crate::feed::step_data;
+use crate::part::Part;
 use crate::progress::{Display, Progress};
 use crate::queue::check_writable;
 use crate::session::{Text, kind_of, load_decoder};
+use crate::solver::CausalLm;
 use crate::train::{Feed, Flow, Observer, Settings, StepData, StepReport, train};
-use crate::{Error, Result, evaluate, interrupt};
+use crate::{Error, Result, interrupt};
 
 /// A pretraining file.
 #[derive(Debug, Deserialize)]
@@ -207,7 +208,11 @@ impl Feed<Part> for CorpusFeed<'_> {
             .map(|row| {
                 let labels =
                     std::iter::once(tasks::IGNORED).chain(row.ids[1..].iter().map(|&id| i64::from(id)));
-                Sequence { labels: labels.collect(), tokens: row.ids }
+                Sequence {
+                    target: tasks::Target::Tokens(labels.collect()),
+                    types: Vec::new(),
+                    tokens: row.ids,
+                }
             })
             .collect();
         let borrowed: Vec<&Sequence> = sequences.iter().collect();
@@ -257,8 +262,8 @@ impl Observer<CausalLm> for Watch<'_> {
 fn probe(learner: &CausalLm, text: &Text, data: &PretrainData) -> Result<BTreeMap<String, f64>> {
     /// Longer than any expected continuation.
     const NEW_TOKENS: usize = 24;
-    let decoding =
-        Decoding { strategy: Strategy::Greedy, max_new_tokens: NEW_TOKENS, stop: vec!["\n".to_owned()] };
+    let stop = vec!["\n".to_owned()];
+    let decoding = Decoding { strategy: Strategy::Greedy, max_new_tokens: NEW_TOKENS, samples: 1, stop };
     let mut shares = BTreeMap::new();
     for skill in tasks::mini::Skill::ALL {
         let asked = probes(skill, data.probes.seed, data.probes.items);
@@ -268,9 +273,9 @@ fn probe(learner: &CausalLm, text: &Text, data: &PretrainData) -> Result<BTreeMa
                 Ok(text.tokenizer.bos().into_iter().chain(text.tokenizer.encode(&probe.prompt)?).collect())
             })
             .collect::<Result<Vec<Vec<u32>>>>()?;
-        let answers = evaluate::generate(learner, text, &decoding, &prompts, &Seeds::new(0), &mut |_| {
-            interrupt::flow()
-        })?;
+        let (seeds, at_once) = (Seeds::new(0), prompts.len().max(1));
+        let answers =
+            learner.generate(text, &decoding, &prompts, at_once, &seeds, &mut |_| interrupt::flow())?;
         let right = asked.iter().zip(&answers).filter(|(probe, answer)| probe.passes(&answer.text)).count();
         shares.insert(name(skill), right as f64 / asked.len() as f64);
     }

@@ -2,7 +2,7 @@ use peft_core::low_rank::flag;
 
 use super::patient::{CONFIG, TENSORS, listed};
 use super::{Check, Finding, Patient};
-use crate::causal_lm::CausalLm;
+use crate::solver::CausalLm;
 
 /// Files that say they are of one of PEFT's types and mean something else: readers take the part they know.
 pub struct Disguise;

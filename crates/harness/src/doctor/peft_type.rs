@@ -3,7 +3,7 @@ use peft_core::near;
 
 use super::patient::CONFIG;
 use super::{Check, Finding, Patient};
-use crate::causal_lm::CausalLm;
+use crate::solver::CausalLm;
 
 /// `peft_type` names no method, or one by a name that PEFT no longer knows.
 pub struct PeftType;

@@ -2,7 +2,7 @@ use peft_core::peft_file;
 
 use super::patient::{TENSORS, listed};
 use super::{Check, Finding, Patient};
-use crate::causal_lm::CausalLm;
+use crate::solver::CausalLm;
 
 /// Names without PEFT's prefix: PEFT only warns, and the model computes the base's function.
 pub struct Prefix;

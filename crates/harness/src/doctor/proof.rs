@@ -5,8 +5,9 @@ use tch::{Kind, Tensor};
 
 use super::patient::TENSORS;
 use super::{Check, Finding, Patient};
-use crate::causal_lm::CausalLm;
 use crate::export::{self, Reader};
+use crate::part::{Part, Tokens};
+use crate::solver::CausalLm;
 use crate::{Error, Result, adapter, evaluate};
 
 /// On the model: it loads, was made for this base, PEFT reads the same update, and merged weights compute the same.
@@ -68,7 +69,12 @@ fn merge_alike(model: &mut CausalLm) -> Result<()> {
     let device = model.decoder.device();
     let ids = Tensor::arange(ROWS * columns, (Kind::Int64, device)) * 7919;
     let ids = ids.remainder(vocabulary).view([ROWS, columns]);
-    let done = evaluate::merge_and_check(model, &ids);
+    let part = Part {
+        tokens: Tokens { mask: ids.ones_like(), types: None, ids: ids.shallow_clone() },
+        labels: ids,
+        divisor: 1.0,
+    };
+    let done = evaluate::merge_and_check(model, &part);
     model.unmerge();
     done
 }

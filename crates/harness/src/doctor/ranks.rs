@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::patient::{TENSORS, listed};
 use super::{Check, Finding, Patient};
-use crate::causal_lm::CausalLm;
+use crate::solver::CausalLm;
 
 /// Factors without their other half, or of another rank than the configuration says.
 pub struct TensorRanks;

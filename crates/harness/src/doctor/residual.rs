@@ -4,7 +4,7 @@ use tch::{Kind, Tensor};
 
 use super::patient::{CONFIG, TENSORS};
 use super::{Check, Finding, Patient};
-use crate::causal_lm::CausalLm;
+use crate::solver::CausalLm;
 
 /// A and B that hold a part of the weight itself (PiSSA, OLoRA and their kin) and belong to a base without it: over the
 /// base as it is, that part counts twice.

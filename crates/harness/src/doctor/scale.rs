@@ -3,7 +3,7 @@ use serde_json::Value;
 use super::patient::CONFIG;
 use super::{Check, Finding, Patient};
 use crate::adapter;
-use crate::causal_lm::CausalLm;
+use crate::solver::CausalLm;
 
 /// The configuration does not say what the update is multiplied with, or says something else than the training did.
 pub struct Scale;

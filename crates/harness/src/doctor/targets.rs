@@ -5,7 +5,7 @@ use peft_core::{Adaptable, Modules, Patterned, Site, Targets, near};
 
 use super::patient::{CONFIG, TENSORS, listed};
 use super::{Check, Finding, Patient};
-use crate::causal_lm::CausalLm;
+use crate::solver::CausalLm;
 
 /// Targets that match nothing, and layers that are targets without having tensors, or the reverse: readers adapt what
 /// they find and say nothing.

@@ -2,7 +2,7 @@ use tch::Tensor;
 
 use super::patient::{TENSORS, listed};
 use super::{Check, Finding, Patient};
-use crate::causal_lm::CausalLm;
+use crate::solver::CausalLm;
 
 /// Values that are no numbers, or an adapter of zeros.
 pub struct Values;

@@ -5,9 +5,9 @@ use peft_core::{AsLoaded, Attachment, Gradients, Mode, Seeds, Targets};
 use super::subject::Subject;
 use super::{Case, Checks};
 use crate::Result;
-use crate::causal_lm::CausalLm;
-use crate::classification::RowClassifier;
-use crate::seq2seq::Translator;
+use crate::solver::CausalLm;
+use crate::solver::RowClassifier;
+use crate::solver::Translator;
 
 pub(super) fn run(case: &Case, checks: &mut Checks) -> Result<()> {
     let architecture: String = case.field("architecture")?;

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::subject::Subject;
 use super::{Case, Checks};
 use crate::adapter::attach;
-use crate::causal_lm::CausalLm;
+use crate::solver::CausalLm;
 use crate::{Error, Result};
 
 #[derive(Deserialize)]

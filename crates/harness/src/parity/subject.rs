@@ -3,13 +3,13 @@
 use std::marker::PhantomData;
 use std::path::Path;
 
-use models::{Activations, Builtin, Classifier, HeadSource, ModelFiles, ModelSource, Seq2Seq};
+use models::{Builtin, Classifier, HeadSource, ModelFiles, ModelSource, Seq2Seq};
 use peft_core::{Mode, StateDict};
 use tch::{Device, Kind, Tensor};
 
-use crate::causal_lm::{CausalLm, Part};
-use crate::classification::{Labelled, Pairs, RewardModel, RowClassifier, Tokens};
-use crate::seq2seq::{Pair, Translator};
+use crate::part::{Part, Tokens};
+use crate::reward::{Pairs, RewardModel};
+use crate::solver::{CausalLm, RowClassifier, Solver, Translator};
 use crate::train::{Feed, Learner, StepData};
 use crate::{Error, Result, session};
 
@@ -110,24 +110,21 @@ impl Subject for CausalLm {
         let labels = batch(batches, "labels", index)?;
         // The first label of a row is compared with nothing.
         let scored = labels.narrow(1, 1, labels.size()[1] - 1).ne(-100).sum(Kind::Int64).int64_value(&[]);
-        let (ids, mask) = (batch(batches, "input_ids", index)?, batch(batches, "attention_mask", index)?);
-        Ok(Part { ids, mask, labels, divisor: scored as f64 })
+        Ok(Part { tokens: tokens(batches, "", index)?, labels, divisor: scored as f64 })
     }
 
     fn outputs(&self, part: &Part) -> Result<Named> {
-        tch::no_grad(|| {
-            let hidden = self.decoder.hidden(&part.ids, Some(&part.mask), Mode::Eval, Activations::Keep)?;
-            Ok(vec![("logits".to_owned(), self.decoder.logits(&hidden, Mode::Eval))])
-        })
+        Ok(vec![("logits".to_owned(), tch::no_grad(|| Solver::outputs(self, part))?)])
     }
 
     fn states(&self, part: &Part) -> Result<Named> {
-        let states = tch::no_grad(|| self.decoder.hidden_states(&part.ids, Some(&part.mask), Mode::Eval))?;
+        let (ids, mask) = (&part.tokens.ids, &part.tokens.mask);
+        let states = tch::no_grad(|| self.decoder.hidden_states(ids, Some(mask), Mode::Eval))?;
         Ok(numbered("hidden", states).collect())
     }
 
     fn specified(part: &Part, _: &str, tensor: &Tensor) -> Tensor {
-        at_tokens(&part.mask, tensor)
+        at_tokens(&part.tokens.mask, tensor)
     }
 }
 
@@ -135,26 +132,27 @@ impl Subject for RowClassifier {
     const TASK_TYPE: &'static str = "SEQ_CLS";
 
     fn load(folder: &Path) -> Result<Self> {
-        Ok(Self(classifier(folder)?))
+        let model = classifier(folder)?;
+        let head = model.config().head_module()?;
+        Ok(Self::new(model, head))
     }
 
-    fn step(batches: &StateDict, index: i64) -> Result<Labelled> {
+    fn step(batches: &StateDict, index: i64) -> Result<Part> {
         let labels = batch(batches, "labels", index)?;
         let divisor = labels.numel() as f64;
-        Ok(Labelled { tokens: tokens(batches, "", index)?, labels, divisor })
+        Ok(Part { tokens: tokens(batches, "", index)?, labels, divisor })
     }
 
-    fn outputs(&self, part: &Labelled) -> Result<Named> {
-        let logits = tch::no_grad(|| self.0.logits(part.tokens.rows(), Mode::Eval, Activations::Keep))?;
-        Ok(vec![("logits".to_owned(), logits)])
+    fn outputs(&self, part: &Part) -> Result<Named> {
+        Ok(vec![("logits".to_owned(), tch::no_grad(|| Solver::outputs(self, part))?)])
     }
 
-    fn states(&self, part: &Labelled) -> Result<Named> {
-        let states = tch::no_grad(|| self.0.hidden_states(part.tokens.rows(), Mode::Eval))?;
+    fn states(&self, part: &Part) -> Result<Named> {
+        let states = tch::no_grad(|| self.model.hidden_states(part.tokens.rows(), Mode::Eval))?;
         Ok(numbered("hidden", states).collect())
     }
 
-    fn specified(part: &Labelled, name: &str, tensor: &Tensor) -> Tensor {
+    fn specified(part: &Part, name: &str, tensor: &Tensor) -> Tensor {
         if name.starts_with("hidden") { at_tokens(&part.tokens.mask, tensor) } else { tensor.shallow_clone() }
     }
 }
@@ -193,29 +191,25 @@ impl Subject for Translator {
         Ok(Self(Seq2Seq::load(&files(folder)?, Some(Kind::Float), Device::Cpu)?))
     }
 
-    fn step(batches: &StateDict, index: i64) -> Result<Pair> {
+    fn step(batches: &StateDict, index: i64) -> Result<Part> {
         let labels = batch(batches, "labels", index)?;
         let divisor = labels.ne(-100).sum(Kind::Int64).int64_value(&[]) as f64;
-        let target = batch(batches, "decoder_input_ids", index)?;
-        Ok(Pair { source: tokens(batches, "", index)?, target, labels, divisor })
+        Ok(Part { tokens: tokens(batches, "", index)?, labels, divisor })
     }
 
-    fn outputs(&self, part: &Pair) -> Result<Named> {
-        tch::no_grad(|| {
-            let source = self.0.encode(part.source.rows(), Mode::Eval)?;
-            let hidden = self.0.hidden(&source, &part.target, Mode::Eval)?;
-            Ok(vec![("logits".to_owned(), self.0.logits(&hidden, Mode::Eval))])
-        })
+    fn outputs(&self, part: &Part) -> Result<Named> {
+        Ok(vec![("logits".to_owned(), tch::no_grad(|| Solver::outputs(self, part))?)])
     }
 
-    fn states(&self, part: &Pair) -> Result<Named> {
-        let states = tch::no_grad(|| self.0.hidden_states(part.source.rows(), &part.target, Mode::Eval));
+    fn states(&self, part: &Part) -> Result<Named> {
+        let seen = self.seen(&part.labels);
+        let states = tch::no_grad(|| self.0.hidden_states(part.tokens.rows(), &seen, Mode::Eval));
         let [encoder, decoder] = states?;
         Ok(numbered("hidden.encoder", encoder).chain(numbered("hidden.decoder", decoder)).collect())
     }
 
-    fn specified(part: &Pair, name: &str, tensor: &Tensor) -> Tensor {
+    fn specified(part: &Part, name: &str, tensor: &Tensor) -> Tensor {
         let by_mask = name.starts_with("hidden.encoder");
-        if by_mask { at_tokens(&part.source.mask, tensor) } else { tensor.shallow_clone() }
+        if by_mask { at_tokens(&part.tokens.mask, tensor) } else { tensor.shallow_clone() }
     }
 }

@@ -14,8 +14,9 @@ use self::watch::{Watch, phase_rates};
 use super::subject::{CaseFeed, Named, Subject};
 use super::{Case, Checks};
 use crate::adapter::{Provenance, adapter_file, attach};
-use crate::causal_lm::CausalLm;
-use crate::classification::{RewardModel, RowClassifier};
+use crate::reward::RewardModel;
+use crate::solver::CausalLm;
+use crate::solver::RowClassifier;
 use crate::train::{Settings, train};
 use crate::{Error, Result};
 

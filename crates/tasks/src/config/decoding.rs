@@ -1,6 +1,7 @@
 //! `[decoding]`: how a model answers.
 
 use super::Problem;
+use crate::Template;
 use serde::{Deserialize, Serialize};
 
 /// How an answer is generated.
@@ -11,12 +12,24 @@ pub struct Decoding {
     pub strategy: Strategy,
     /// At most so many tokens.
     pub max_new_tokens: usize,
+    /// Answers to each item.
+    #[serde(default = "once", skip_serializing_if = "is_once")]
+    pub samples: usize,
     /// The answer ends before the first of these texts.
     pub stop: Vec<String>,
 }
 
+fn once() -> usize {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_once(samples: &usize) -> bool {
+    *samples == 1
+}
+
 /// How the next token is chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Strategy {
     /// The most probable one.
@@ -28,6 +41,44 @@ pub enum Strategy {
         /// Probability mass of the nucleus, in (0, 1].
         top_p: f64,
     },
+    /// The best of several continuations that are followed at a time.
+    Beams {
+        /// How many; positive.
+        count: usize,
+        /// Scores are log p / nᵅ for n tokens; above 0 long answers are preferred.
+        length_penalty: f64,
+    },
+    /// Nothing is written: the answer is the likeliest of these texts after the prompt.
+    Likelihood {
+        /// The texts; those that are empty for an item are none of its options.
+        options: Vec<Template>,
+        /// What log p is divided by.
+        normalize: Normalize,
+    },
+    /// Nothing is written: the item's own response is read, and the answer says how likely it was.
+    Reading,
+}
+
+/// What the log-likelihood of an option is divided by, so that long ones are not at a disadvantage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Normalize {
+    /// Nothing.
+    None,
+    /// Its tokens.
+    Tokens,
+    /// Its characters.
+    Characters,
+}
+
+impl Strategy {
+    /// The templates of the texts it chooses from.
+    pub fn options(&self) -> &[Template] {
+        match self {
+            Self::Likelihood { options, .. } => options,
+            _ => &[],
+        }
+    }
 }
 
 impl Decoding {
@@ -35,11 +86,21 @@ impl Decoding {
         if self.max_new_tokens == 0 {
             return Err(Problem::new("max_new_tokens", "`max_new_tokens` must be positive"));
         }
-        if let Strategy::Sample { temperature, top_p } = self.strategy
-            && !(temperature > 0.0 && top_p > 0.0 && top_p <= 1.0)
-        {
-            return Err(Problem::new("strategy", "`temperature` must be positive and `top_p` in (0, 1]"));
+        if self.samples == 0 {
+            return Err(Problem::new("samples", "`samples` must be positive"));
         }
-        Ok(())
+        let wrong = |reason: &str| Err(Problem::new("strategy", reason));
+        match &self.strategy {
+            Strategy::Sample { temperature, top_p }
+                if !(*temperature > 0.0 && *top_p > 0.0 && *top_p <= 1.0) =>
+            {
+                wrong("`temperature` must be positive and `top_p` in (0, 1]")
+            }
+            Strategy::Beams { count: 0, .. } => wrong("`count` must be positive"),
+            Strategy::Likelihood { options, .. } if options.len() < 2 => {
+                wrong("`options` must hold two texts at least")
+            }
+            _ => Ok(()),
+        }
     }
 }
