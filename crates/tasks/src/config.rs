@@ -3,6 +3,7 @@
 mod builtin;
 mod data;
 mod decoding;
+mod head;
 mod prompt;
 mod scoring;
 mod training;
@@ -10,6 +11,7 @@ mod training;
 pub use builtin::{Builtin, CodeMix, Generated, MathMix, NluMix, SafetyMix};
 pub use data::{Data, Files, Format, Rewrite, Source};
 pub use decoding::{Decoding, Strategy};
+pub use head::{Head, Span};
 pub use prompt::{Bos, Eos, Loss, Prompt};
 pub use scoring::{Engine, Equality, MetricRef, NumberRule, Occurrence, Scoring};
 pub use training::{
@@ -19,7 +21,7 @@ pub use training::{
 
 use crate::error::suggest;
 use crate::parse::{from_toml, line_of};
-use crate::{Error, Result};
+use crate::{Error, Result, Template};
 use serde::{Deserialize, Serialize};
 
 /// One task file.
@@ -32,6 +34,9 @@ pub struct TaskConfig {
     pub name: String,
     /// One sentence.
     pub description: String,
+    /// What stands on top of the model; a language model that writes when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<Head>,
     /// Where the items come from.
     pub data: Data,
     /// How an item becomes a prompt and a response.
@@ -96,14 +101,20 @@ impl TaskConfig {
     fn check(&self) -> Result<(), Problem> {
         self.data.check()?;
         self.training.check()?;
+        self.head.iter().try_for_each(Head::check)?;
+        if self.head.is_none() && self.prompt.second.is_some() {
+            return Err(Problem::new("second", "`second` needs a `head`: a language model reads one text"));
+        }
+        if matches!(self.head, Some(Head::Span(_))) && self.prompt.second.is_none() {
+            return Err(Problem::new("span", "a `span` is a part of `prompt.second`, which is absent"));
+        }
         self.decoding.check()?;
         self.scoring.check()?;
         let known = self.data.field_names();
-        let templates = [&self.prompt.template, &self.prompt.response];
         let used =
-            templates.iter().flat_map(|template| template.fields()).map(|name| (name, format!("{{{name}}}")));
-        let scored = self.scoring.engine.fields().into_iter().map(|name| (name, format!("\"{name}\"")));
-        for (name, at) in used.chain(scored) {
+            self.prompt.templates().flat_map(Template::fields).map(|name| (name, format!("{{{name}}}")));
+        let read = self.head.iter().flat_map(Head::fields).chain(self.scoring.engine.fields());
+        for (name, at) in used.chain(read.map(|name| (name, format!("\"{name}\"")))) {
             if !known.iter().any(|k| k == name) {
                 return Err(Problem {
                     at,

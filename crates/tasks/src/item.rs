@@ -89,6 +89,9 @@ pub struct Item {
     pub key: String,
     /// The rendered prompt.
     pub prompt: String,
+    /// The rendered second text of a pair.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second: Option<String>,
     /// The rendered gold response.
     pub response: String,
     /// The values behind both, and those that only scoring reads.

@@ -53,12 +53,14 @@ impl Task {
         &self.files
     }
 
-    /// SHA-256 in hexadecimal of a split: every prompt, response and field in order.
+    /// SHA-256 in hexadecimal of a split: every prompt, second text, response and field in order.
     pub fn digest(&self, split: Split) -> String {
         let mut hash = Sha256::new();
         for item in self.items(split) {
             let fields = item.fields.iter().flat_map(|(name, value)| [name, value]);
-            for text in [&item.prompt, &item.response].into_iter().chain(fields) {
+            let texts =
+                std::iter::once(&item.prompt).chain(&item.second).chain(std::iter::once(&item.response));
+            for text in texts.chain(fields) {
                 hash.update((text.len() as u64).to_le_bytes());
                 hash.update(text.as_bytes());
             }
@@ -85,6 +87,7 @@ fn render(config: &TaskConfig, split: Split, raw: Vec<RawItem>) -> Vec<Item> {
             cluster,
             key,
             prompt: fill(&config.prompt.template, &fields),
+            second: config.prompt.second.as_ref().map(|second| fill(second, &fields)),
             response: fill(&config.prompt.response, &fields),
             fields,
         })

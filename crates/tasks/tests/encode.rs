@@ -18,6 +18,7 @@ fn item(prompt: &str, response: &str) -> Item {
         cluster: None,
         key: String::new(),
         prompt: prompt.into(),
+        second: None,
         response: response.into(),
         fields: tasks::Fields::new(),
     }

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 pub struct Prompt {
     /// The prompt.
     pub template: Template,
+    /// The second text of a pair, which encoders see behind a separator. Only for a task with a `head`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second: Option<Template>,
     /// The gold response, as the model should write it after the prompt.
     pub response: Template,
     /// Which tokens the loss counts.
@@ -17,6 +20,13 @@ pub struct Prompt {
     pub bos: Bos,
     /// The token after the response.
     pub eos: Eos,
+}
+
+impl Prompt {
+    /// Every template there is.
+    pub fn templates(&self) -> impl Iterator<Item = &Template> {
+        std::iter::once(&self.template).chain(&self.second).chain(std::iter::once(&self.response))
+    }
 }
 
 /// Which tokens the loss counts.

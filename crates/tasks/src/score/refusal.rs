@@ -104,6 +104,7 @@ mod tests {
                 cluster: Some("pair".to_owned()),
                 key: String::new(),
                 prompt: String::new(),
+                second: None,
                 response: String::new(),
                 fields: fields([("role", role.to_owned()), ("answer", "wood".to_owned())]),
             })
