@@ -159,6 +159,10 @@ pub struct RunArgs {
     /// Sequences of one forward pass; a step sums over them. The result does not change.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub micro_batch: Option<u64>,
+    /// Let short sequences share a row of `max_length` tokens, where none sees another: less padding. The result does not
+    /// change, except where dropout falls.
+    #[arg(long)]
+    pub packing: bool,
     /// Recompute activations in backward instead of keeping them. The result does not change.
     #[arg(long)]
     pub gradient_checkpointing: bool,

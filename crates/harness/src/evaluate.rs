@@ -6,7 +6,7 @@ use compare::Outcome;
 use peft_core::{Mode, Seeds};
 use tasks::{Reduction, Scorer, Sequence, Split, Task};
 
-use crate::feed::step_data;
+use crate::feed::{Cut, step_data};
 use crate::part::Part;
 use crate::progress::Display;
 use crate::session::Text;
@@ -91,7 +91,7 @@ pub fn mean_loss(learner: &dyn Solver, sequences: &[Sequence], batch_size: usize
     let scored: usize = order.iter().map(|sequence| sequence.scored()).sum();
     let mut total = 0.0;
     for chunk in order.chunks(batch_size) {
-        for mut part in step_data(chunk, chunk.len(), Reduction::TokenMean, pad).parts {
+        for mut part in step_data(chunk, Cut::none(chunk.len()), Reduction::TokenMean, pad).parts {
             part.divisor = scored as f64;
             total += learner.loss(&part, Mode::Eval)?.double_value(&[]);
         }

@@ -2,6 +2,7 @@
 
 use tasks::{Batches, Encoded, Position, Reduction, Sequence, Step, Training};
 
+use crate::config::RunOptions;
 use crate::part::Part;
 use crate::train::{Feed, StepData};
 use crate::{Error, Result};
@@ -12,18 +13,34 @@ pub struct TaskFeed<'a> {
     sequences: &'a [Sequence],
     batches: Batches,
     fresh: Batches,
-    micro_batch: usize,
+    cut: Cut,
     reduction: Reduction,
     pad: u32,
 }
 
+/// How the sequences of a step are cut into parts; its loss does not depend on it.
+#[derive(Clone, Copy, Debug)]
+pub struct Cut {
+    /// Rows of a part.
+    pub micro_batch: usize,
+    /// Tokens of a row that holds several sequences; each has a row of its own where `None`.
+    pub row_length: Option<usize>,
+}
+
+impl Cut {
+    /// All sequences in one part, each in a row of its own.
+    pub fn none(sequences: usize) -> Self {
+        Self { micro_batch: sequences, row_length: None }
+    }
+}
+
 impl<'a> TaskFeed<'a> {
-    /// Steps of `training.batch_size` sequences, cut into parts of `micro_batch`.
+    /// Steps of `training.batch_size` sequences, cut into parts as `options` say.
     pub fn new(
         encoded: &'a Encoded,
         training: &Training,
         reduction: Reduction,
-        micro_batch: Option<usize>,
+        options: &RunOptions,
         pad: u32,
         seed: u64,
     ) -> Self {
@@ -34,7 +51,10 @@ impl<'a> TaskFeed<'a> {
             sequences: &encoded.sequences,
             fresh: batches.clone(),
             batches,
-            micro_batch: micro_batch.unwrap_or(training.batch_size),
+            cut: Cut {
+                micro_batch: options.micro_batch.unwrap_or(training.batch_size),
+                row_length: options.packing.then_some(training.max_length),
+            },
             reduction,
             pad,
         }
@@ -51,7 +71,7 @@ impl Feed<Part> for TaskFeed<'_> {
         let indices =
             self.batches.next().ok_or_else(|| Error::Usage("there is nothing to train on".to_owned()))?;
         let sequences: Vec<&Sequence> = indices.iter().map(|&index| &self.sequences[index]).collect();
-        Ok(step_data(&sequences, self.micro_batch, self.reduction, self.pad))
+        Ok(step_data(&sequences, self.cut, self.reduction, self.pad))
     }
 
     fn restart(&mut self) {
@@ -60,13 +80,11 @@ impl Feed<Part> for TaskFeed<'_> {
 }
 
 /// The sequences of one step, cut into parts that share its divisor.
-pub fn step_data(
-    sequences: &[&Sequence],
-    micro_batch: usize,
-    reduction: Reduction,
-    pad: u32,
-) -> StepData<Part> {
-    let step = Step::new(sequences, micro_batch, pad);
+pub fn step_data(sequences: &[&Sequence], cut: Cut, reduction: Reduction, pad: u32) -> StepData<Part> {
+    let step = match cut.row_length {
+        Some(row_length) => Step::packed(sequences, row_length, cut.micro_batch, pad),
+        None => Step::new(sequences, cut.micro_batch, pad),
+    };
     let divisor = match reduction {
         Reduction::TokenMean => step.scored,
         Reduction::SequenceSum => step.sequences,

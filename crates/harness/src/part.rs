@@ -2,14 +2,14 @@
 
 use models::Rows;
 use tasks::Labels;
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 /// Tokens of some rows.
 #[derive(Debug)]
 pub struct Tokens {
     /// Token ids `[B, T]`.
     pub ids: Tensor,
-    /// 1 at tokens, 0 at padding, `[B, T]`.
+    /// 0 at padding, 1 at tokens `[B, T]`; where a row holds several sequences, their numbers.
     pub mask: Tensor,
     /// Which of two texts tokens belong to `[B, T]`, where the model tells them apart.
     pub types: Option<Tensor>,
@@ -31,10 +31,9 @@ impl Tokens {
     /// From a batch of a task.
     pub fn new(batch: &tasks::Batch) -> Self {
         let shape = [batch.rows as i64, batch.cols as i64];
-        let mask: Vec<u8> = batch.attention_mask.iter().map(|&present| u8::from(present)).collect();
         Self {
             ids: Tensor::from_slice(&batch.input_ids).view(shape),
-            mask: Tensor::from_slice(&mask).to_kind(Kind::Int64).view(shape),
+            mask: Tensor::from_slice(&batch.attention_mask).view(shape),
             types: batch.types.as_ref().map(|types| Tensor::from_slice(types).view(shape)),
         }
     }

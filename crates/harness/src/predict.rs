@@ -109,7 +109,7 @@ impl Basis<'_> {
     ) -> Result<StateDict> {
         let (training, optimizer) = (&experiment.task.training, &experiment.method.optimizer);
         let reduction = optimizer.reduction(training);
-        let mut feed = TaskFeed::new(self.data, training, reduction, options.micro_batch, self.pad, 0);
+        let mut feed = TaskFeed::new(self.data, training, reduction, options, self.pad, 0);
         let settings = Settings {
             steps: STEPS,
             optimizer: optimizer.adamw(training),

@@ -167,6 +167,10 @@ impl<'a> Queue<'a> {
             let checkpointing = self.options.gradient_checkpointing;
             let head = seeds(seed, &experiment.task.name).child("head");
             let session = Session::for_task(&experiment.task, device, checkpointing, &head)?;
+            if self.options.packing && session.learner.as_causal_lm().is_none() {
+                let reason = "`--packing` is for decoders that write; this model reads one sequence in a row";
+                return Err(Error::Usage(reason.to_owned()));
+            }
             self.sessions.insert(session_key.clone(), session);
         }
         let session = self.sessions.get_mut(&session_key).expect("loaded just now");

@@ -13,7 +13,7 @@ use tasks::{Encoded, Select, Split, Task};
 use crate::adapter::{Provenance, adapter_file};
 use crate::config::{Experiment, RunOptions};
 use crate::evaluate::{self, Examiner, Scored, merge_and_check};
-use crate::feed::{TaskFeed, step_data};
+use crate::feed::{Cut, TaskFeed, step_data};
 use crate::memory::PeakMemory;
 use crate::progress::{Display, Progress};
 use crate::session::{Session, storage_of};
@@ -164,7 +164,7 @@ fn train_cell(
         &context.prepared.train,
         training,
         optimizer.reduction(training),
-        context.options.micro_batch,
+        context.options,
         text.tokenizer.pad(),
         streams.child("data").seed(),
     );
@@ -293,7 +293,7 @@ fn score_test(
     context.session.learner.activate(&attachment.active());
     if let Some(sequence) = context.prepared.train.sequences.first() {
         let pad = context.session.text.tokenizer.pad();
-        let step = step_data(&[sequence], 1, experiment.task.training.reduction, pad);
+        let step = step_data(&[sequence], Cut::none(1), experiment.task.training.reduction, pad);
         merge_and_check(&mut *context.session.learner, &step.parts[0])?;
     }
     let label = format!("{} · {} · score", experiment.task.name, experiment.method.info.name);

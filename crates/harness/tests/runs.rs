@@ -35,11 +35,11 @@ fn the_same_seed_gives_the_same_bits() {
 /// Parts of a step share its divisor, so rows of different length weigh by their tokens. AdamW divides a gradient by
 /// its own size, so where a gradient is small its rounding is not: entries may be off by a part of one step's move.
 #[test]
-fn micro_batches_and_recomputation_change_nothing() {
+fn micro_batches_packing_and_recomputation_change_nothing() {
     const TOLERANCE: f64 = 2e-3;
     let whole = train_on("math", "lora", &[]);
     let want = tensors(&adapter_on("math", whole.path(), "lora"));
-    for more in [["--micro-batch", "5"].as_slice(), &["--gradient-checkpointing"]] {
+    for more in [["--micro-batch", "5"].as_slice(), &["--gradient-checkpointing"], &["--packing"]] {
         let parts = train_on("math", "lora", more);
         let found = distance(&want, &tensors(&adapter_on("math", parts.path(), "lora")));
         assert!(found < TOLERANCE, "{more:?}: {found:e}");

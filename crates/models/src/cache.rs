@@ -57,8 +57,8 @@ impl LayerCache {
 pub(crate) struct KvCache {
     layers: Vec<LayerCache>,
     length: i64,
-    /// `[B, capacity]`, true where no token is; `None` if there is no padding.
-    absent: Option<Tensor>,
+    /// `[B, capacity]`, 0 where no token is, elsewhere 1; `None` if there is no padding.
+    documents: Option<Tensor>,
     /// Tokens of padding before each row, `[B, 1]`.
     padding: Option<Tensor>,
     options: (Kind, Device),
@@ -75,14 +75,15 @@ impl KvCache {
     ) -> Self {
         let (rows, prompt) = (mask.size()[0], mask.size()[1]);
         let layer = |_| LayerCache::new(rows, capacity, &config.attention, kind, device);
-        let absent = mask.to_device(device).eq(0);
-        let padded = absent.any().int64_value(&[]) != 0;
-        let later = Tensor::zeros([rows, capacity - prompt], (Kind::Bool, device));
+        let mask = mask.to_device(device).to_kind(Kind::Int64);
+        let padding = mask.eq(0).sum_dim_intlist(1, true, Kind::Int64);
+        let padded = padding.max().int64_value(&[]) > 0;
+        let later = Tensor::ones([rows, capacity - prompt], (Kind::Int64, device));
         Self {
             layers: (0..config.layers).map(layer).collect(),
             length: 0,
-            padding: padded.then(|| absent.sum_dim_intlist(1, true, Kind::Int64)),
-            absent: padded.then(|| Tensor::cat(&[&absent, &later], 1)),
+            padding: padded.then_some(padding),
+            documents: padded.then(|| Tensor::cat(&[&mask, &later], 1)),
             options: (kind, device),
         }
     }
@@ -102,8 +103,8 @@ impl KvCache {
                 positions.at(&(index - padding).clamp_min(0))
             }
         };
-        let absent = self.absent.as_ref().map(|absent| absent.narrow(1, 0, end));
-        Sequence::causal(located, start, count, absent.as_ref(), config, self.options)
+        let documents = self.documents.as_ref().map(|documents| documents.narrow(1, 0, end));
+        Sequence::causal(located, start, count, documents.as_ref(), config, self.options)
     }
 
     /// Keeps only `rows`, in that order.
@@ -111,7 +112,7 @@ impl KvCache {
         for layer in &mut self.layers {
             layer.keep(rows);
         }
-        for tensor in [&mut self.absent, &mut self.padding].into_iter().flatten() {
+        for tensor in [&mut self.documents, &mut self.padding].into_iter().flatten() {
             *tensor = tensor.index_select(0, rows);
         }
     }

@@ -114,13 +114,14 @@ impl Padding {
 
 impl Sequence {
     /// Whole rows `[B, T]` from their first token, with `mask [B, T]` (1 at tokens) where there is
-    /// padding.
+    /// padding. A decoder may read several documents in one row, where the mask numbers them 1, 2, …: none sees another,
+    /// and each begins at position 0.
     ///
     /// Positions count tokens, so a row computes the same wherever its padding is. A padded position sees itself, so
     /// that what it computes is finite.
     ///
     /// # Errors
-    /// If the shapes differ or the rows are longer than the context.
+    /// If the shapes differ or the rows are longer than the context; if an encoder is given several documents in a row.
     pub(crate) fn whole(
         size: [i64; 2],
         mask: Option<&Tensor>,
@@ -133,31 +134,37 @@ impl Sequence {
             Direction::Causal => Padding::of(mask) == Padding::Before,
             Direction::Both => Tensor::eq(mask, 0).any().int64_value(&[]) != 0,
         });
+        let packed = mask.is_some_and(|mask| mask.max().int64_value(&[]) > 1);
         let located = match mask {
             None => positions.range(0, size[1]),
+            Some(mask) if packed => positions.at(&count_in_documents(mask)),
             Some(mask) => positions.at(&count_tokens(mask)),
         };
-        let absent = mask.map(|mask| mask.eq(0));
         if config.direction == Direction::Causal {
-            return Ok(Self::causal(located, 0, size[1], absent.as_ref(), config, options));
+            return Ok(Self::causal(located, 0, size[1], mask, config, options));
         }
+        if packed {
+            let reason = "an encoder reads one document in a row";
+            return Err(Error::config("attention_mask", "above 1", reason));
+        }
+        let absent = mask.map(|mask| mask.eq(0));
         let visible = keys(absent.as_ref(), options.0);
         Ok(Self { located, visible, in_window: None, token_types: None, absent, memory: None })
     }
 
-    /// The queries `start..start + count` of a decoder, with all keys up to the last of them; `absent [B, keys]` is
-    /// true where no token is.
+    /// The queries `start..start + count` of a decoder, with all keys up to the last of them; `documents [B, keys]` is
+    /// 0 where no token is, elsewhere the number of the token's document.
     pub(crate) fn causal(
         located: Located,
         start: i64,
         count: i64,
-        absent: Option<&Tensor>,
+        documents: Option<&Tensor>,
         config: &StackConfig,
         options: (Kind, Device),
     ) -> Self {
         let keys = start + count;
         let window = config.window.as_ref().map(|window| window.size).filter(|&size| size < keys);
-        let visible = |window| causal(start, count, absent, window, options);
+        let visible = |window| causal(start, count, documents, window, options);
         let in_window = window.map(|size| visible(Some(size)));
         Self { located, visible: visible(None), in_window, token_types: None, absent: None, memory: None }
     }
@@ -192,11 +199,11 @@ pub(crate) fn keys(absent: Option<&Tensor>, kind: Kind) -> Visible {
 fn causal(
     start: i64,
     count: i64,
-    absent: Option<&Tensor>,
+    documents: Option<&Tensor>,
     window: Option<i64>,
     (kind, device): (Kind, Device),
 ) -> Visible {
-    if absent.is_none() && window.is_none() {
+    if documents.is_none() && window.is_none() {
         return if count == 1 { Visible::All } else { Visible::Causal };
     }
     let keys = Tensor::arange(start + count, (Kind::Int64, device));
@@ -205,8 +212,10 @@ fn causal(
     if let Some(window) = window {
         hidden = hidden.logical_or(&keys.le_tensor(&(&queries - window)));
     }
-    if let Some(absent) = absent {
-        hidden = hidden.logical_or(&absent.unsqueeze(1).logical_and(&keys.ne_tensor(&queries)));
+    if let Some(documents) = documents {
+        let (of_queries, of_keys) = (documents.narrow(1, start, count).unsqueeze(2), documents.unsqueeze(1));
+        let elsewhere = of_keys.ne_tensor(&of_queries).logical_or(&of_keys.eq(0));
+        hidden = hidden.logical_or(&elsewhere.logical_and(&keys.ne_tensor(&queries)));
     }
     Visible::Masked(hidden_where(&hidden.unsqueeze(1), kind))
 }
@@ -214,6 +223,16 @@ fn causal(
 /// Position of every token in its row, 0 at padding before the first; `[B, T]`.
 pub(crate) fn count_tokens(mask: &Tensor) -> Tensor {
     (mask.to_kind(Kind::Int64).cumsum(1, Kind::Int64) - 1).clamp_min(0)
+}
+
+/// Position of every token in its document, where `mask [B, T]` numbers the documents of a row; `[B, T]`.
+fn count_in_documents(mask: &Tensor) -> Tensor {
+    let length = mask.size()[1];
+    let places = Tensor::arange(length, (Kind::Int64, mask.device())).expand_as(mask);
+    let begins =
+        mask.narrow(1, 1, length - 1).ne_tensor(&mask.narrow(1, 0, length - 1)).constant_pad_nd([1, 0]);
+    let begin = places.masked_fill(&begins.logical_not(), 0).cummax(1).0;
+    places - begin
 }
 
 /// −∞ where `hidden`, 0 elsewhere.
@@ -248,10 +267,19 @@ mod tests {
 
     #[test]
     fn padding_sees_only_itself() {
-        let absent = Tensor::from_slice2(&[[true, false, false]]);
-        assert_eq!(seen(&causal(0, 3, Some(&absent), None, OPTIONS)), [1, 0, 0, 0, 1, 0, 0, 1, 1]);
+        let mask = Tensor::from_slice2(&[[0i64, 1, 1]]);
+        assert_eq!(seen(&causal(0, 3, Some(&mask), None, OPTIONS)), [1, 0, 0, 0, 1, 0, 0, 1, 1]);
         // The last query alone, with everything before it in the cache.
-        assert_eq!(seen(&causal(2, 1, Some(&absent), None, OPTIONS)), [0, 1, 1]);
+        assert_eq!(seen(&causal(2, 1, Some(&mask), None, OPTIONS)), [0, 1, 1]);
+    }
+
+    #[test]
+    fn documents_of_a_row_do_not_see_each_other() {
+        let mask = Tensor::from_slice2(&[[1i64, 1, 2, 2, 0]]);
+        let positions = Vec::<i64>::try_from(count_in_documents(&mask).view(-1)).unwrap();
+        assert_eq!(positions[..4], [0, 1, 0, 1]);
+        let all = seen(&causal(0, 5, Some(&mask), None, OPTIONS));
+        assert_eq!(all[10..20], [0, 0, 1, 0, 0, 0, 0, 1, 1, 0]);
     }
 
     #[test]

@@ -2,17 +2,18 @@
 
 use crate::encode::{IGNORED, Sequence, Target};
 
-/// A batch to train on, row after row, padded on the right.
+/// A batch to train on, row after row, padded on the right. A row is a sequence, or several that are read one after
+/// the other without seeing each other.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
-    /// Sequences.
+    /// Rows.
     pub rows: usize,
     /// Tokens of the longest.
     pub cols: usize,
     /// `[rows, cols]` token ids.
     pub input_ids: Vec<i64>,
-    /// `[rows, cols]`, true where there is a token and not padding.
-    pub attention_mask: Vec<bool>,
+    /// `[rows, cols]`: the number of the token's sequence in its row, from 1; 0 at padding.
+    pub attention_mask: Vec<i64>,
     /// `[rows, cols]`, which of two texts a token belongs to; none where there is only one.
     pub types: Option<Vec<i64>>,
     /// What the rows are trained to give.
@@ -75,9 +76,9 @@ impl Batch {
         };
         for (row, sequence) in (1..).zip(sequences) {
             batch.input_ids.extend(sequence.tokens.iter().map(|token| i64::from(*token)));
-            batch.attention_mask.resize(batch.input_ids.len(), true);
+            batch.attention_mask.resize(batch.input_ids.len(), 1);
             batch.input_ids.resize(row * cols, i64::from(pad));
-            batch.attention_mask.resize(row * cols, false);
+            batch.attention_mask.resize(row * cols, 0);
             if let Some(types) = &mut batch.types {
                 types.extend(sequence.types.iter().map(|kind| i64::from(*kind)));
                 types.resize(row * cols, 0);
@@ -86,9 +87,24 @@ impl Batch {
         batch
     }
 
+    /// The same with several sequences in a row, all of which learn the next token.
+    fn packed(rows: &[Vec<&Sequence>], pad: u32) -> Self {
+        let joined: Vec<Sequence> = rows.iter().map(|row| join(row)).collect();
+        let mut batch = Self::new(&joined.iter().collect::<Vec<_>>(), pad);
+        for (row, mask) in rows.iter().zip(batch.attention_mask.chunks_mut(batch.cols.max(1))) {
+            let mut start = 0;
+            for (number, sequence) in (1..).zip(row) {
+                let end = start + sequence.tokens.len();
+                mask[start..end].fill(number);
+                start = end;
+            }
+        }
+        batch
+    }
+
     /// Tokens, padding apart.
     pub fn tokens(&self) -> usize {
-        self.attention_mask.iter().filter(|present| **present).count()
+        self.attention_mask.iter().filter(|number| **number > 0).count()
     }
 }
 
@@ -130,6 +146,19 @@ impl Labels {
     }
 }
 
+/// Several sequences as one. The first label of each never counts, so none is asked for by the one before.
+fn join(row: &[&Sequence]) -> Sequence {
+    let mut joined = Sequence { tokens: Vec::new(), types: Vec::new(), target: Target::Tokens(Vec::new()) };
+    for sequence in row {
+        let (Target::Tokens(labels), Target::Tokens(more)) = (&mut joined.target, &sequence.target) else {
+            panic!("only sequences that learn the next token share a row");
+        };
+        labels.extend(more);
+        joined.tokens.extend(&sequence.tokens);
+    }
+    joined
+}
+
 fn padded(rows: &[&Vec<i64>], cols: usize) -> Vec<i64> {
     let mut all = Vec::with_capacity(rows.len() * cols);
     for (row, labels) in (1..).zip(rows) {
@@ -142,7 +171,31 @@ fn padded(rows: &[&Vec<i64>], cols: usize) -> Vec<i64> {
 impl Step {
     /// Cuts the sequences of a step into parts of at most `micro_batch` rows, each padded for itself.
     pub fn new(sequences: &[&Sequence], micro_batch: usize, pad: u32) -> Self {
-        let parts: Vec<_> = sequences.chunks(micro_batch.max(1)).map(|part| Batch::new(part, pad)).collect();
+        Self::of(sequences.chunks(micro_batch.max(1)).map(|part| Batch::new(part, pad)), sequences)
+    }
+
+    /// The same with as many sequences in a row as `row_length` tokens hold: the longest first, each into the first row
+    /// with room. Only for sequences that learn the next token.
+    pub fn packed(sequences: &[&Sequence], row_length: usize, micro_batch: usize, pad: u32) -> Self {
+        let mut longest_first = sequences.to_vec();
+        longest_first.sort_by_key(|sequence| std::cmp::Reverse(sequence.tokens.len()));
+        let mut rows: Vec<(usize, Vec<&Sequence>)> = Vec::new();
+        for sequence in longest_first {
+            let length = sequence.tokens.len();
+            match rows.iter_mut().find(|(used, _)| used + length <= row_length) {
+                Some((used, row)) => {
+                    *used += length;
+                    row.push(sequence);
+                }
+                None => rows.push((length, vec![sequence])),
+            }
+        }
+        let rows: Vec<Vec<&Sequence>> = rows.into_iter().map(|(_, row)| row).collect();
+        Self::of(rows.chunks(micro_batch.max(1)).map(|part| Batch::packed(part, pad)), sequences)
+    }
+
+    fn of(parts: impl Iterator<Item = Batch>, sequences: &[&Sequence]) -> Self {
+        let parts: Vec<Batch> = parts.collect();
         Self {
             scored: sequences.iter().map(|sequence| sequence.scored()).sum(),
             tokens: parts.iter().map(Batch::tokens).sum(),
@@ -173,7 +226,7 @@ mod tests {
         assert_eq!(batch.input_ids, [1, 5, 6, 2, 1, 7, 2, 0]);
         let labels = vec![IGNORED, IGNORED, 6, 2, IGNORED, 7, 2, IGNORED];
         assert_eq!(batch.labels, Labels::Tokens(labels));
-        assert_eq!(batch.attention_mask, [true, true, true, true, true, true, true, false]);
+        assert_eq!(batch.attention_mask, [1, 1, 1, 1, 1, 1, 1, 0]);
         assert_eq!((a.scored() + b.scored(), batch.tokens()), (4, 7));
     }
 
@@ -193,5 +246,22 @@ mod tests {
             );
         }
         assert_eq!(whole.parts.len(), 1);
+    }
+
+    #[test]
+    fn packed_rows_hold_every_sequence_once() {
+        let sequences: Vec<_> = [7, 2, 5, 3, 3].map(|n| sequence(&(1..=n).collect::<Vec<_>>(), 1)).into();
+        let all: Vec<_> = sequences.iter().collect();
+        let (plain, packed) = (Step::new(&all, 8, 0), Step::packed(&all, 10, 8, 0));
+        assert_eq!(
+            (packed.scored, packed.tokens, packed.sequences),
+            (plain.scored, plain.tokens, plain.sequences)
+        );
+        let batch = &packed.parts[0];
+        assert_eq!((batch.rows, batch.cols), (2, 10));
+        assert_eq!(batch.attention_mask[..10], [1, 1, 1, 1, 1, 1, 1, 2, 2, 2]);
+        assert_eq!(batch.input_ids[7..10], [1, 2, 3]);
+        let Labels::Tokens(labels) = &batch.labels else { unreachable!() };
+        assert_eq!(labels[6..10], [7, IGNORED, 2, 3]);
     }
 }

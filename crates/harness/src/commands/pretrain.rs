@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 use super::{print, use_threads};
 use crate::cli::PretrainArgs;
-use crate::feed::step_data;
+use crate::feed::{Cut, step_data};
 use crate::part::Part;
 use crate::progress::{Display, Progress};
 use crate::queue::check_writable;
@@ -216,7 +216,7 @@ impl Feed<Part> for CorpusFeed<'_> {
             })
             .collect();
         let borrowed: Vec<&Sequence> = sequences.iter().collect();
-        Ok(step_data(&borrowed, self.per_step, Reduction::TokenMean, self.pad))
+        Ok(step_data(&borrowed, Cut::none(self.per_step), Reduction::TokenMean, self.pad))
     }
 
     fn restart(&mut self) {

@@ -15,6 +15,8 @@ pub struct RunOptions {
     pub data: Option<PathBuf>,
     /// Sequences of one forward pass.
     pub micro_batch: Option<usize>,
+    /// Whether several sequences share a row.
+    pub packing: bool,
     /// Whether activations are recomputed in backward.
     pub gradient_checkpointing: bool,
 }
@@ -25,6 +27,7 @@ impl RunOptions {
         Self {
             data: args.data.clone(),
             micro_batch: args.micro_batch.map(|n| n as usize),
+            packing: args.packing,
             gradient_checkpointing: args.gradient_checkpointing,
         }
     }
