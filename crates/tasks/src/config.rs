@@ -11,7 +11,7 @@ pub use builtin::{Builtin, CodeMix, Generated, MathMix, NluMix, SafetyMix};
 pub use data::{Data, Files, Format, Rewrite, Source};
 pub use decoding::{Decoding, Strategy};
 pub use prompt::{Bos, Eos, Loss, Prompt};
-pub use scoring::{Engine, Equality, MetricRef, NumberRule, Occurrence, Scoring};
+pub use scoring::{Engine, Equality, ExtractRule, MetricRef, Occurrence, Scoring};
 pub use training::{
     Amount, Clip, ClipScope, Dtype, LastBatch, Order, Quantization, Reduction, Schedule, Select, Targets,
     Training, Truncation,
