@@ -17,7 +17,7 @@ pub use decoding::{AnswerBatch, Decoding, Judged, Strategy};
 pub use format::{Documents, Format, Ragged};
 pub use head::{Head, Span};
 pub use prompt::{Bos, Eos, Loss, Prompt};
-pub use scoring::{Engine, Equality, MetricRef, NumberRule, Occurrence, Scoring};
+pub use scoring::{Engine, Equality, ExtractRule, MetricRef, Occurrence, Scoring};
 pub use source::{Filter, Group, SamePrompt, Source};
 pub use training::{
     Amount, Clip, ClipScope, Dtype, LastBatch, Order, Quantization, Reduction, Schedule, Select, Targets,
