@@ -3,17 +3,22 @@
 mod builtin;
 mod data;
 mod decoding;
+mod format;
 mod head;
+mod preset;
 mod prompt;
 mod scoring;
+mod source;
 mod training;
 
 pub use builtin::{Builtin, CodeMix, Generated, MathMix, NluMix, SafetyMix};
-pub use data::{Data, Files, Format, Rewrite, Source};
-pub use decoding::{Decoding, Normalize, Strategy};
+pub use data::{Data, Files, Rewrite};
+pub use decoding::{AnswerBatch, Decoding, Judged, Normalize, Strategy};
+pub use format::{Documents, Format, Ragged};
 pub use head::{Head, SpanHead};
 pub use prompt::{Bos, Eos, Loss, Prompt};
-pub use scoring::{Engine, Equality, MetricRef, NumberRule, Occurrence, Scoring};
+pub use scoring::{Engine, Equality, ExtractRule, MetricRef, Occurrence, Scoring};
+pub use source::{Filter, Group, SamePrompt, Source};
 pub use training::{
     Amount, Clip, ClipScope, Dtype, LastBatch, Order, Quantization, Reduction, Schedule, Select, Targets,
     Training, Truncation,
@@ -22,6 +27,7 @@ pub use training::{
 use crate::error::suggest;
 use crate::parse::{from_toml, line_of};
 use crate::{Error, Result, Template};
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 /// One task file.
@@ -47,6 +53,10 @@ pub struct TaskConfig {
     pub decoding: Decoding,
     /// How answers are scored.
     pub scoring: Scoring,
+    /// Changes that make another task of it, as `reference`, the one of a paper: see [`TaskConfig::preset`]. Not
+    /// written: a record is of one task.
+    #[serde(default, skip_serializing)]
+    pub presets: IndexMap<String, toml::Table>,
 }
 
 impl TaskConfig {
@@ -67,41 +77,27 @@ impl TaskConfig {
         Ok(config)
     }
 
-    /// The same task with some entries replaced, each named by its path (`training.steps`) and given as TOML
-    /// (`30`, `"last"`). A value that is no TOML is taken as a string.
-    ///
-    /// # Errors
-    /// As [`TaskConfig::parse`]; the origin is then `origin`.
-    pub fn with(&self, overrides: &[(&str, &str)], origin: &str) -> Result<Self> {
-        let mut root = toml::Value::try_from(self).expect("a task file can be written as TOML");
-        for (path, text) in overrides {
-            let value =
-                format!("v = {text}").parse().ok().and_then(|mut table: toml::Table| table.remove("v"));
-            let value = value.unwrap_or_else(|| toml::Value::String((*text).to_owned()));
-            insert(&mut root, path, value).map_err(|reason| Error::Config {
-                origin: origin.to_owned(),
-                line: None,
-                reason,
-                hint: None,
-            })?;
-        }
-        let text = toml::to_string(&root).expect("TOML values can be written");
-        Self::parse(&text, origin).map_err(|error| match error {
-            // The text is ours: its lines say nothing to the user.
-            Error::Config { origin, reason, hint, .. } => Error::Config { origin, line: None, reason, hint },
-            other => other,
-        })
-    }
-
-    /// The whole as TOML, as it goes into a record.
+    /// The task as TOML, as it goes into a record: all but its presets.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("a task file can be written as TOML")
     }
 
+    fn check_selection(&self) -> Result<(), Problem> {
+        let Data::Files(files) = &self.data else { return Ok(()) };
+        if files.splits.validation == Source::None && self.training.select == Select::BestValidation {
+            return Err(Problem::new("select", "`best_validation` needs a validation split"));
+        }
+        Ok(())
+    }
+
     fn check(&self) -> Result<(), Problem> {
         self.data.check()?;
+        self.check_selection()?;
         self.training.check()?;
         self.head.iter().try_for_each(Head::check)?;
+        if self.head.is_none() && self.prompt.second.is_some() {
+            return Err(Problem::new("second", "`second` needs a `head`: a language model reads one text"));
+        }
         if matches!(self.head, Some(Head::Span(_))) && self.prompt.second.is_none() {
             return Err(Problem::new("span", "a `span` is a part of `prompt.second`, which is absent"));
         }
@@ -140,17 +136,4 @@ impl Problem {
     pub(crate) fn new(at: &str, reason: impl Into<String>) -> Self {
         Self { at: at.to_owned(), reason: reason.into(), hint: None }
     }
-}
-
-/// Puts a value at a dotted path; tables on the way are made, anything else there is an error.
-fn insert(root: &mut toml::Value, path: &str, value: toml::Value) -> Result<(), String> {
-    let mut at = root;
-    let (parents, last) = path.rsplit_once('.').map_or((None, path), |(parents, last)| (Some(parents), last));
-    for part in parents.into_iter().flat_map(|parents| parents.split('.')) {
-        let table = at.as_table_mut().ok_or_else(|| format!("`{path}`: what holds `{part}` is no table"))?;
-        at = table.entry(part).or_insert_with(|| toml::Value::Table(toml::Table::new()));
-    }
-    let table = at.as_table_mut().ok_or_else(|| format!("`{path}`: what holds `{last}` is no table"))?;
-    table.insert(last.to_owned(), value);
-    Ok(())
 }

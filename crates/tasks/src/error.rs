@@ -53,6 +53,14 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// A task has no items for what is asked of it.
+    #[error("task `{task}` has no {split} split: its file says `{split} = \"none\"`")]
+    NoSplit {
+        /// The task.
+        task: String,
+        /// The split.
+        split: &'static str,
+    },
     /// A split rule asks for more than there is.
     #[error("task `{task}` wants {wanted} items in its {split} split and only {found} exist")]
     TooFewItems {

@@ -59,6 +59,15 @@ impl<T> PerSplit<T> {
         }
     }
 
+    /// The value of one split, to be changed.
+    pub fn of_mut(&mut self, split: Split) -> &mut T {
+        match split {
+            Split::Train => &mut self.train,
+            Split::Validation => &mut self.validation,
+            Split::Test => &mut self.test,
+        }
+    }
+
     /// Turns each value into another.
     pub fn map<U>(self, mut turn: impl FnMut(T) -> U) -> PerSplit<U> {
         PerSplit { train: turn(self.train), validation: turn(self.validation), test: turn(self.test) }

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod batch;
+mod borrow;
 mod config;
 mod dice;
 mod encode;
@@ -9,6 +10,7 @@ mod files;
 mod item;
 pub mod mini;
 mod order;
+mod overlap;
 mod parse;
 mod program;
 mod provided;
@@ -27,6 +29,7 @@ pub use encode::{
 pub use error::{Error, Result};
 pub use item::{Fields, Item, PerSplit, Split};
 pub use order::{Batches, Position};
+pub use overlap::{Overlap, Repeat, Repeats};
 pub use program::{Program, RunError, Statement, SyntaxError};
 pub use provided::{PRETRAIN_MINI, PROVIDED, SUITE_MINI, provided};
 pub use read::DataFile;

@@ -1,16 +1,20 @@
-//! Streaming readers of data files: JSON, JSONL, CSV and TSV, plain or gzipped.
+//! Streaming readers of data files: JSON, JSONL, CSV, TSV and plain text, as they are or gzipped, and Parquet.
 
 mod input;
 mod json;
+mod parquet;
+mod record;
 mod table;
+mod text;
 
-use crate::config::Format;
-use crate::error::suggest;
+use crate::config::{Files, Format};
 use crate::{Error, Result};
 use input::Input;
+pub use record::Record;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
+use table::Layout;
 
 /// What was read, for the record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,14 +27,13 @@ pub struct DataFile {
     pub bytes: u64,
     /// The records in it.
     pub records: usize,
+    /// Rows that were left out because they have other columns than the first.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub skipped: usize,
 }
 
-/// One record of a file, and where it stands.
-pub struct Record<'a> {
-    path: &'a Path,
-    line: usize,
-    value: Value,
-}
+/// Takes a record: its line, itself and the objects around it.
+type Take<'a> = dyn FnMut(usize, &Value, &[&Value]) -> Result<()> + 'a;
 
 /// Reads `root/path` and hands over one record at a time; nothing else of the file is kept.
 ///
@@ -40,60 +43,39 @@ pub struct Record<'a> {
 pub fn read(
     root: &Path,
     path: &Path,
-    format: Format,
+    files: &Files,
     mut take: impl FnMut(Record<'_>) -> Result<()>,
 ) -> Result<DataFile> {
     let full = root.join(path);
     let mut input = Input::open(&full)?;
-    let mut records = 0;
-    let mut count = |line, value| {
+    let (mut records, mut skipped) = (0, 0);
+    let mut count = |line, value: &Value, parents: &[&Value]| {
         records += 1;
-        take(Record { path: &full, line, value })
+        take(Record { path: &full, line, value, parents })
     };
-    match format {
-        Format::Json => json::array(&mut input, &full, &mut count)?,
+    let layout =
+        |delimiter, quoting| Layout { delimiter, quoting, header: files.header, ragged: files.ragged };
+    match files.format {
+        Format::Json => json::records(&mut input, &full, files.records.as_deref(), &mut count)?,
         Format::Jsonl => json::lines(&mut input, &full, &mut count)?,
-        Format::Csv => table::rows(&mut input, &full, b',', true, &mut count)?,
-        Format::Tsv => table::rows(&mut input, &full, b'\t', false, &mut count)?,
+        Format::Csv => skipped = table::rows(&mut input, &full, &layout(b',', true), &mut count)?,
+        Format::Tsv => skipped = table::rows(&mut input, &full, &layout(b'\t', false), &mut count)?,
+        Format::Parquet => parquet::rows(&full, &mut count)?,
+        Format::Text => text::documents(&mut input, &full, &files.documents, &mut count)?,
     }
     let (sha256, bytes) = input.finish(&full)?;
     if records == 0 {
         return Err(Error::Empty { path: full });
     }
-    Ok(DataFile { path: path.to_owned(), sha256, bytes, records })
-}
-
-impl Record<'_> {
-    /// The text of a field: the entry of that name, else the one at that dotted path. Numbers and truth values
-    /// are written out, lists and objects as JSON.
-    ///
-    /// # Errors
-    /// [`Error::Record`] when there is none, or it is null.
-    pub fn text(&self, field: &str) -> Result<String> {
-        let found = self.value.get(field).or_else(|| {
-            field.split('.').try_fold(&self.value, |value, part| match part.parse::<usize>() {
-                Ok(index) if value.is_array() => value.get(index),
-                _ => value.get(part),
-            })
-        });
-        match found {
-            Some(Value::String(text)) => Ok(text.clone()),
-            Some(Value::Null) => Err(self.error(format!("nothing in field `{field}`"), None)),
-            None => {
-                let present = self.value.as_object().into_iter().flatten().map(|(name, _)| name.as_str());
-                Err(self.error(format!("no field `{field}`"), suggest(field, present)))
-            }
-            Some(other) => Ok(other.to_string()),
-        }
-    }
-
-    /// An error at this record.
-    fn error(&self, reason: String, hint: Option<String>) -> Error {
-        Error::Record { path: self.path.to_owned(), line: self.line, reason, hint }
-    }
+    Ok(DataFile { path: path.to_owned(), sha256, bytes, records, skipped })
 }
 
 /// An error at a line of a file.
 fn malformed(path: &Path, line: usize, reason: impl Into<String>) -> Error {
     Error::Record { path: path.to_owned(), line, reason: reason.into(), hint: None }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }

@@ -1,74 +1,48 @@
 //! From answers to scores.
 #![cfg_attr(test, allow(clippy::float_cmp, reason = "scores are exactly 0 or 1"))]
 
+mod bleu;
+mod extract;
 mod first_word;
 mod functional;
-mod number;
+mod label;
+mod math;
+mod metric;
+mod option;
+mod overlap;
+mod perplexity;
 mod program;
 mod refusal;
+mod refusal_pairs;
+mod rouge;
+mod span;
+mod sql;
+mod statistic;
+mod value;
+mod words;
+
+pub use metric::{Aggregate, Better, Metric, Scores};
 
 use crate::config::{Engine, Scoring};
 use crate::item::Item;
 use crate::{Error, Result};
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
-
-/// The definition of a metric.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Metric {
-    /// Its name.
-    pub name: &'static str,
-    /// Rises whenever the definition changes.
-    pub version: u32,
-    /// Which end is good.
-    pub better: Better,
-    /// How the scores of items become one number.
-    pub aggregate: Aggregate,
-    /// What it says.
-    pub description: &'static str,
-}
-
-/// Which end of a metric is good.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Better {
-    /// More is better.
-    Higher,
-    /// Less is better.
-    Lower,
-}
-
-/// How the scores of items become one number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Aggregate {
-    /// The mean over the items that have a score. Items of one cluster are not independent: an interval resamples
-    /// clusters.
-    Mean,
-}
-
-/// The scores of one item by metric, in [0, 1]. A metric the item does not count for is absent.
-pub type Scores = BTreeMap<&'static str, f64>;
-
-impl Metric {
-    const fn fraction(name: &'static str, description: &'static str) -> Self {
-        Self { name, version: 1, better: Better::Higher, aggregate: Aggregate::Mean, description }
-    }
-
-    /// The metric over items: the mean of the scores, or none where no item counts.
-    pub fn value(&self, scores: &[Scores]) -> Option<f64> {
-        let counted: Vec<_> = scores.iter().filter_map(|scores| scores.get(self.name)).collect();
-        (!counted.is_empty()).then(|| counted.iter().copied().sum::<f64>() / counted.len() as f64)
-    }
-}
 
 /// The metrics an engine computes.
 pub fn metrics(engine: &Engine) -> &'static [Metric] {
     match engine {
         Engine::FirstWord { .. } => first_word::METRICS,
-        Engine::Number { .. } => number::METRICS,
+        Engine::Option { .. } => option::METRICS,
+        Engine::Extract { .. } => extract::METRICS,
+        Engine::Math { .. } => math::METRICS,
+        Engine::Label { .. } => label::METRICS,
+        Engine::Value { .. } => value::METRICS,
+        Engine::Span { .. } => span::METRICS,
+        Engine::Overlap { .. } => overlap::METRICS,
         Engine::Program { .. } => program::METRICS,
-        Engine::RefusalPairs { .. } => refusal::METRICS,
+        Engine::RefusalPairs { .. } => refusal_pairs::METRICS,
+        Engine::Refusal { .. } => refusal::METRICS,
+        Engine::Sql { .. } => sql::METRICS,
+        Engine::Perplexity {} => perplexity::METRICS,
         Engine::Functional { .. } => functional::METRICS,
     }
 }
@@ -110,9 +84,27 @@ impl Scorer {
             Engine::FirstWord { answer } => {
                 each(items, outputs, |item, text| Ok(first_word::score(field(item, answer)?, text)))
             }
-            Engine::Number { answer, answer_rules, rules, equality } => {
-                let judge = number::Judge::new(answer_rules, rules, *equality);
+            Engine::Option { answer } => {
+                each(items, outputs, |item, text| Ok(option::score(field(item, answer)?, text)))
+            }
+            Engine::Extract { answer, answer_rules, rules, equality } => {
+                let judge = extract::Judge::new(answer_rules, rules, *equality);
                 each(items, outputs, |item, text| judge.score(field(item, answer)?, text))
+            }
+            Engine::Math { answer } => {
+                each(items, outputs, |item, text| Ok(math::score(field(item, answer)?, text)))
+            }
+            Engine::Label { answer, classes } => {
+                each(items, outputs, |item, text| label::score(classes, field(item, answer)?, text))
+            }
+            Engine::Value { answer } => {
+                each(items, outputs, |item, text| value::score(field(item, answer)?, text))
+            }
+            Engine::Span { answers } => {
+                each(items, outputs, |item, text| span::score(field(item, answers)?, text))
+            }
+            Engine::Overlap { references } => {
+                each(items, outputs, |item, text| overlap::score(field(item, references)?, text))
             }
             Engine::Program { answer, inputs, low, high, seed, step_limit } => {
                 let judge = program::Judge {
@@ -124,26 +116,47 @@ impl Scorer {
                 each(items, outputs, |item, text| judge.score(field(item, answer)?, text))
             }
             Engine::RefusalPairs { role, answer, refusals } => {
-                refusal::score(items, outputs, role, answer, refusals)
+                refusal_pairs::score(items, outputs, role, answer, refusals)
             }
+            Engine::Refusal { refusals, ignore_case, role } => {
+                let judge = refusal::Judge::new(refusals, *ignore_case);
+                each(items, outputs, |item, text| judge.score(item, role.as_deref(), text))
+            }
+            Engine::Sql { answer } => {
+                each(items, outputs, |item, text| Ok(sql::score(field(item, answer)?, text)))
+            }
+            Engine::Perplexity {} => each(items, outputs, |_, text| perplexity::score(text)),
             Engine::Functional { answer } => {
                 each(items, outputs, |item, text| functional::score(field(item, answer)?, text))
             }
         }?;
         for scores in &mut scores {
-            scores.retain(|name, _| self.metrics.iter().any(|metric| metric.name == *name));
+            scores.retain(|name, _| self.metrics.iter().any(|metric| metric.columns().contains(name)));
         }
         Ok(scores)
     }
 }
 
-/// What types cannot say about an engine.
-pub(crate) fn check(engine: &Engine) -> Result<(), crate::config::Problem> {
-    match engine {
-        Engine::Number { answer_rules, rules, .. } => number::check(answer_rules, rules),
+/// What types cannot say about an engine and its metrics.
+pub(crate) fn check(scoring: &Scoring) -> Result<(), crate::config::Problem> {
+    let mut metrics = scoring.metrics.iter().map(|metric| metric.name.as_str());
+    match &scoring.engine {
+        Engine::Extract { answer_rules, rules, equality, .. } => {
+            extract::check(answer_rules, rules, *equality)
+        }
+        Engine::Label { classes, .. } => label::check(classes, metrics.any(|name| name == "f1")),
         Engine::Program { inputs, low, high, .. } => program::check(*inputs, *low, *high),
-        Engine::RefusalPairs { refusals, .. } => refusal::check(refusals),
-        Engine::FirstWord { .. } | Engine::Functional { .. } => Ok(()),
+        Engine::RefusalPairs { refusals, .. } => refusal::check(refusals, None, []),
+        Engine::Refusal { refusals, role, .. } => refusal::check(refusals, role.as_deref(), metrics),
+        Engine::FirstWord { .. }
+        | Engine::Option { .. }
+        | Engine::Math { .. }
+        | Engine::Value { .. }
+        | Engine::Span { .. }
+        | Engine::Overlap { .. }
+        | Engine::Sql { .. }
+        | Engine::Perplexity {}
+        | Engine::Functional { .. } => Ok(()),
     }
 }
 

@@ -1,9 +1,10 @@
 //! A task with its items.
 
-use crate::config::{Data, TaskConfig};
+use crate::config::{Data, SamePrompt, TaskConfig};
 use crate::item::{Fields, Item, PerSplit, Split};
 use crate::read::DataFile;
-use crate::{Error, Result, files, mini};
+use crate::{Error, Result, borrow, files, mini};
+use indexmap::IndexMap;
 use sha2::{Digest, Sha256};
 use std::path::Path;
 
@@ -21,7 +22,7 @@ impl Task {
     /// # Errors
     /// [`Error::NoDataDir`]; whatever reading a file can give; [`Error::TooFewItems`].
     pub fn load(config: TaskConfig, data_dir: Option<&Path>) -> Result<Self> {
-        let (drafts, files) = match &config.data {
+        let (drafts, mut files) = match &config.data {
             Data::Builtin(builtin) => (mini::drafts(builtin)?, Vec::new()),
             Data::Files(description) => {
                 let root = data_dir.ok_or_else(|| Error::NoDataDir { task: config.name.clone() })?;
@@ -30,11 +31,18 @@ impl Task {
                 (items.map(|items| items.into_iter().map(raw).collect()), read)
             }
         };
-        let items = PerSplit {
+        let mut items = PerSplit {
             train: render(&config, Split::Train, drafts.train),
             validation: render(&config, Split::Validation, drafts.validation),
             test: render(&config, Split::Test, drafts.test),
         };
+        let lent = borrow::fill(&config, &mut items, data_dir)?;
+        files.extend(lent);
+        if let Data::Files(description) = &config.data
+            && description.same_prompt == SamePrompt::Collapse
+        {
+            items.train = collapse(items.train);
+        }
         Ok(Self { config, items, files })
     }
 
@@ -46,6 +54,17 @@ impl Task {
     /// The items of one split, always in the same order.
     pub fn items(&self, split: Split) -> &[Item] {
         self.items.of(split)
+    }
+
+    /// The items of one split, of which there must be some.
+    ///
+    /// # Errors
+    /// [`Error::NoSplit`].
+    pub fn require(&self, split: Split) -> Result<&[Item]> {
+        match self.items(split) {
+            [] => Err(Error::NoSplit { task: self.config.name.clone(), split: split.name() }),
+            items => Ok(items),
+        }
     }
 
     /// The files that were read; none for a generated task.
@@ -92,4 +111,11 @@ fn render(config: &TaskConfig, split: Split, raw: Vec<RawItem>) -> Vec<Item> {
             fields,
         })
         .collect()
+}
+
+/// One item of each prompt: the last one, in the place of the first.
+fn collapse(items: Vec<Item>) -> Vec<Item> {
+    let by_prompt: IndexMap<_, _> =
+        items.into_iter().map(|item| ((item.prompt.clone(), item.second.clone()), item)).collect();
+    by_prompt.into_values().collect()
 }

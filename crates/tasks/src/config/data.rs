@@ -1,11 +1,10 @@
 //! `[data]`: where items come from.
 
-use super::{Builtin, Problem};
+use super::{Builtin, Documents, Filter, Format, Group, Problem, Ragged, SamePrompt, Source};
 use crate::item::{PerSplit, Split};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 /// Where the items of a task come from: `[data.builtin.<name>]` or `[data.files]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -23,45 +22,39 @@ pub enum Data {
 pub struct Files {
     /// How the files are written.
     pub format: Format,
-    /// Our name of each field = its name in the file (a column; for JSON a dotted path).
+    /// Where the records of a JSON file are: a dotted path whose lists are all walked through, as
+    /// `data.paragraphs.qas`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub records: Option<String>,
+    /// What is one item of a plain text.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub documents: Documents,
+    /// Whether the first row of a table names its columns; else their names are `1`, `2`, ...
+    #[serde(default = "yes", skip_serializing_if = "Clone::clone")]
+    pub header: bool,
+    /// What happens to a row of a table that has other columns than the first.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub ragged: Ragged,
+    /// Our name of each field = its name in the file: a column, or for nested records a dotted path. A number in it
+    /// is a place in a list, `*` all places (the field is then a JSON list), a leading `^` the enclosing object.
     pub fields: IndexMap<String, String>,
     /// Further fields, made from others in this order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rewrite: Vec<Rewrite>,
+    /// Which items of a split's files are kept; all of its conditions must hold.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub filter: BTreeMap<Split, Vec<Filter>>,
+    /// Makes one item of several rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<Group>,
+    /// What happens to training items whose prompts are equal.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub same_prompt: SamePrompt,
     /// Where each split comes from.
     pub splits: PerSplit<Source>,
     /// At most so many items, the first ones, of a split.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub limit: BTreeMap<Split, usize>,
-}
-
-/// How a data file is written. `.gz` is unpacked whatever the format.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Format {
-    /// One array of objects.
-    Json,
-    /// One object a line.
-    Jsonl,
-    /// Comma-separated with a header line.
-    Csv,
-    /// Tab-separated with a header line; quotes mean nothing.
-    Tsv,
-}
-
-/// The source of one split.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Source {
-    /// One file.
-    File(PathBuf),
-    /// Several files, one after the other.
-    Files(Vec<PathBuf>),
-    /// The last so many items of the training file, which training then lacks.
-    LastOfTrain(usize),
-    /// So many items of the training file, those with the smallest SHA-256 of their fields: the choice does not
-    /// depend on the order of the file. Items that are equal stay together.
-    HashedOfTrain(usize),
 }
 
 /// Makes a field from another by a regular expression.
@@ -93,7 +86,8 @@ impl Data {
             Self::Builtin(builtin) => builtin.field_names().iter().map(ToString::to_string).collect(),
             Self::Files(files) => {
                 let made = files.rewrite.iter().map(|rewrite| rewrite.field.clone());
-                files.fields.keys().cloned().chain(made).collect()
+                let grouped = files.group.iter().map(|group| group.field.clone());
+                files.fields.keys().cloned().chain(made).chain(grouped).collect()
             }
         }
     }
@@ -108,9 +102,8 @@ impl Data {
 
 impl Files {
     fn check(&self) -> Result<(), Problem> {
-        if matches!(self.splits.train, Source::LastOfTrain(_) | Source::HashedOfTrain(_)) {
-            return Err(Problem::new("train", "the training split needs a `file` or `files` of its own"));
-        }
+        self.check_format()?;
+        self.check_sources()?;
         let mut known: Vec<&str> = self.fields.keys().map(String::as_str).collect();
         for rewrite in &self.rewrite {
             if let Err(error) = regex::Regex::new(&rewrite.pattern) {
@@ -128,6 +121,14 @@ impl Files {
             }
             known.push(&rewrite.field);
         }
-        Ok(())
+        self.check_choices(&known)
     }
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }

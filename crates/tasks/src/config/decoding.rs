@@ -1,6 +1,6 @@
 //! `[decoding]`: how a model answers.
 
-use super::Problem;
+use super::{LastBatch, Problem};
 use crate::Template;
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +17,52 @@ pub struct Decoding {
     pub samples: usize,
     /// The answer ends before the first of these texts.
     pub stop: Vec<String>,
+    /// What scoring is given. Some references' rules also see the prompt; then so does this one's.
+    #[serde(default, skip_serializing_if = "Judged::is_answer")]
+    pub judged: Judged,
+    /// The prompts that are answered together. When absent their number is chosen by what memory holds and every item
+    /// is answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<AnswerBatch>,
+}
+
+/// What scoring is given.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Judged {
+    /// What the model wrote.
+    #[default]
+    Answer,
+    /// The prompt and what the model wrote, as one text.
+    PromptAndAnswer,
+}
+
+/// Batches of prompts, in the order of the items.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AnswerBatch {
+    /// Prompts of one batch.
+    pub size: usize,
+    /// What happens to the last one when it is not full. Items that are dropped are not scored: of 1,319 items 39 are
+    /// missing with batches of 64. It is here to compare with published scores that lack them.
+    pub last: LastBatch,
+}
+
+impl AnswerBatch {
+    /// How many of `items` are answered.
+    pub fn answered(self, items: usize) -> usize {
+        match self.last {
+            LastBatch::Keep => items,
+            LastBatch::Drop => items - items % self.size,
+        }
+    }
+}
+
+impl Judged {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+    fn is_answer(&self) -> bool {
+        *self == Self::Answer
+    }
 }
 
 fn once() -> usize {
@@ -88,6 +134,9 @@ impl Decoding {
         }
         if self.samples == 0 {
             return Err(Problem::new("samples", "`samples` must be positive"));
+        }
+        if self.batch.is_some_and(|batch| batch.size == 0) {
+            return Err(Problem::new("batch", "`size` must be positive"));
         }
         let wrong = |reason: &str| Err(Problem::new("strategy", reason));
         match &self.strategy {

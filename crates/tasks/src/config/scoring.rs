@@ -5,7 +5,7 @@ use crate::error::suggest;
 use serde::{Deserialize, Serialize};
 
 /// The metrics that are reported, primary first, and the engine that computes them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scoring {
     /// The primary metric first.
@@ -26,7 +26,7 @@ pub struct MetricRef {
 }
 
 /// How an answer is judged.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Engine {
     /// The first word of the answer against the right option.
@@ -34,17 +34,50 @@ pub enum Engine {
         /// The field with the right option.
         answer: String,
     },
-    /// A number found in the answer against a number found in a field.
-    Number {
+    /// The whole answer against the right option.
+    Option {
+        /// The field with the right option.
+        answer: String,
+    },
+    /// What rules find in the answer, a number or an option, against what they find in a field.
+    #[serde(alias = "number")]
+    Extract {
+        /// The field with the right answer.
+        answer: String,
+        /// Where the right answer is in that field; the first rule that finds one counts.
+        answer_rules: Vec<ExtractRule>,
+        /// Where it is in the model's answer; the first rule that finds one counts, and an answer in which none
+        /// does is wrong.
+        rules: Vec<ExtractRule>,
+        /// When two are the same.
+        equality: Equality,
+    },
+    /// The last `\boxed{..}` of the answer, or what follows its last `answer is`, by the rules of the MATH data.
+    Math {
+        /// The field with the right answer, or with a solution that boxes it.
+        answer: String,
+    },
+    /// The name of one of several classes.
+    Label {
+        /// The field with the right name.
+        answer: String,
+        /// All names, in the order of a classifier's outputs. Of two, F1 is that of the second.
+        classes: Vec<String>,
+    },
+    /// A number on a scale, judged by correlation.
+    Value {
         /// The field with the right number.
         answer: String,
-        /// Where the right number is in that field; the first rule that finds one counts.
-        answer_rules: Vec<NumberRule>,
-        /// Where the number is in the model's answer; the first rule that finds one counts, and an answer in
-        /// which none does is wrong.
-        rules: Vec<NumberRule>,
-        /// When two numbers are the same.
-        equality: Equality,
+    },
+    /// A span of a text, or nothing, by the rules of SQuAD.
+    Span {
+        /// The field with a JSON list of the gold texts; an empty list where no answer exists.
+        answers: String,
+    },
+    /// Generated text by the words it shares with references.
+    Overlap {
+        /// The field with the reference, a text, or with several, a JSON list of texts.
+        references: String,
     },
     /// A program of the small language, run beside the reference on inputs it has not seen.
     Program {
@@ -70,6 +103,24 @@ pub enum Engine {
         /// Any of these, in any case, makes an answer a refusal.
         refusals: Vec<String>,
     },
+    /// Whether a request is refused.
+    Refusal {
+        /// Any of these makes an answer a refusal.
+        refusals: Vec<String>,
+        /// Whether upper and lower case are the same in them.
+        #[serde(default = "ignored")]
+        ignore_case: bool,
+        /// The field that says `harmful` or `harmless`, for the metrics that tell them apart.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        role: Option<String>,
+    },
+    /// A query of a data base against the right one, as text.
+    Sql {
+        /// The field with the right query.
+        answer: String,
+    },
+    /// What a text costs a language model. The answer says it: `12.5 nats, 30 tokens, 124 characters`.
+    Perplexity {},
     /// A function call with bracketed slots: `inform(name[x], genres[a, b])`.
     Functional {
         /// The field with the right call.
@@ -77,15 +128,19 @@ pub enum Engine {
     },
 }
 
-/// Finds a number: all matches of a pattern, of which one counts.
+fn ignored() -> bool {
+    true
+}
+
+/// Finds a number or an option: all matches of a pattern, of which one counts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct NumberRule {
-    /// A regular expression; its first group, or else the whole match, is the number.
+pub struct ExtractRule {
+    /// A regular expression; its first group, or else the whole match, is what is found.
     pub pattern: String,
     /// Which match.
     pub occurrence: Occurrence,
-    /// Characters that are dropped from the number.
+    /// Characters that are dropped from it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub remove: String,
 }
@@ -100,14 +155,18 @@ pub enum Occurrence {
     Last,
 }
 
-/// When two numbers are the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// When what is found is the right one.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Equality {
     /// Written alike: `21` is not `21.0`.
     Text,
+    /// Written alike but for case and white space at the ends.
+    Folded,
     /// Equal as 64-bit floating-point numbers; what is no number equals nothing.
     Float,
+    /// Numbers that differ by no more than this; what is no number equals nothing.
+    Close(f64),
 }
 
 impl Engine {
@@ -115,10 +174,19 @@ impl Engine {
     pub fn fields(&self) -> Vec<&str> {
         match self {
             Self::FirstWord { answer }
-            | Self::Number { answer, .. }
+            | Self::Option { answer }
+            | Self::Extract { answer, .. }
+            | Self::Math { answer }
+            | Self::Label { answer, .. }
+            | Self::Value { answer }
             | Self::Program { answer, .. }
+            | Self::Sql { answer }
             | Self::Functional { answer } => vec![answer],
+            Self::Span { answers } => vec![answers],
+            Self::Overlap { references } => vec![references],
             Self::RefusalPairs { role, answer, .. } => vec![role, answer],
+            Self::Refusal { role, .. } => role.iter().map(String::as_str).collect(),
+            Self::Perplexity {} => Vec::new(),
         }
     }
 }
@@ -146,6 +214,6 @@ impl Scoring {
                 return Err(Problem::new(&at, reason));
             }
         }
-        crate::score::check(&self.engine)
+        crate::score::check(self)
     }
 }

@@ -1,10 +1,10 @@
-//! JSON: one array of objects, or one object a line.
+//! JSON: an array of objects, lists inside of objects, or one object a line.
 
 use super::input::Input;
-use super::malformed;
+use super::{Take, malformed};
 use crate::{Error, Result};
-use serde::de::{Deserializer, SeqAccess, Visitor};
-use serde_json::Value;
+use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::fmt;
 use std::io::{BufRead, Read};
@@ -12,7 +12,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 /// One object a line; lines of white space are passed over.
-pub fn lines(input: &mut Input, path: &Path, take: &mut dyn FnMut(usize, Value) -> Result<()>) -> Result<()> {
+pub fn lines(input: &mut Input, path: &Path, take: &mut Take<'_>) -> Result<()> {
     let mut bytes = Vec::new();
     loop {
         let line = input.line();
@@ -34,18 +34,20 @@ pub fn lines(input: &mut Input, path: &Path, take: &mut dyn FnMut(usize, Value) 
         if !value.is_object() {
             return Err(malformed(path, line, "not a JSON object"));
         }
-        take(line, value)?;
+        take(line, &value, &[])?;
     }
 }
 
-/// One array of objects, an element at a time.
-pub fn array(input: &mut Input, path: &Path, take: &mut dyn FnMut(usize, Value) -> Result<()>) -> Result<()> {
+/// One array of objects, or what a dotted path of `records` leads to, an element of the outermost list at a time. The
+/// line of a record is the one where that element ends.
+pub fn records(input: &mut Input, path: &Path, records: Option<&str>, take: &mut Take<'_>) -> Result<()> {
     let lines = Rc::new(RefCell::new(1));
     let reader = Counted { input, line: Rc::clone(&lines) };
     let mut failure = None;
     let mut parser = serde_json::Deserializer::from_reader(reader);
-    let elements = Elements { path, line: lines, take, failure: &mut failure };
-    let outcome = parser.deserialize_seq(elements).and_then(|()| parser.end());
+    let way: Vec<_> = records.into_iter().flat_map(|records| records.split('.')).collect();
+    let elements = Elements { path, way: &way, line: lines, take, failure: &mut failure };
+    let outcome = elements.deserialize(&mut parser).and_then(|()| parser.end());
     match (failure, outcome) {
         (Some(error), _) => Err(error),
         (None, Ok(())) => Ok(()),
@@ -73,33 +75,94 @@ impl Read for Counted<'_> {
     }
 }
 
-struct Elements<'a> {
+/// Walks along `way` to the outermost list, and from each of its elements on to the records.
+struct Elements<'a, 't> {
     path: &'a Path,
+    way: &'a [&'a str],
     line: Rc<RefCell<usize>>,
-    take: &'a mut dyn FnMut(usize, Value) -> Result<()>,
+    take: &'a mut Take<'t>,
     failure: &'a mut Option<Error>,
 }
 
-impl<'de> Visitor<'de> for Elements<'_> {
+impl<'de> DeserializeSeed<'de> for Elements<'_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        // Said outright where it is known, so that the error names what is missing.
+        match self.way {
+            [] => deserializer.deserialize_seq(self),
+            _ => deserializer.deserialize_any(self),
+        }
+    }
+}
+
+impl<'de> Visitor<'de> for Elements<'_, '_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array of objects")
+        match self.way.first() {
+            None => f.write_str("an array of objects"),
+            Some(name) => write!(f, "an array, or an object with an entry `{name}`"),
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let Self { path, way, line, take, failure } = self;
+        let (name, rest) = way.split_first().expect("without a way only a list is asked for");
+        let mut found = false;
+        while let Some(key) = map.next_key::<String>()? {
+            if key == *name {
+                let line = Rc::clone(&line);
+                map.next_value_seed(Elements {
+                    path,
+                    way: rest,
+                    line,
+                    take: &mut *take,
+                    failure: &mut *failure,
+                })?;
+                found = true;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        if found { Ok(()) } else { Err(de::Error::custom(format!("no entry `{name}`"))) }
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
         while let Some(value) = seq.next_element::<Value>()? {
             let line = *self.line.borrow();
-            let taken = if value.is_object() {
-                (self.take)(line, value)
-            } else {
-                Err(malformed(self.path, line, "not a JSON object"))
+            let mut take = |value: &Value, parents: &[&Value]| match value {
+                Value::Object(_) => (self.take)(line, value, parents),
+                Value::String(text) => (self.take)(line, &json!({ "text": text }), parents),
+                _ => Err(malformed(self.path, line, "not a JSON object")),
             };
-            if let Err(error) = taken {
+            let lost = |name: &str| malformed(self.path, line, format!("no list or object `{name}`"));
+            if let Err(error) = descend(&value, self.way, &mut Vec::new(), &mut take, &lost) {
                 *self.failure = Some(error);
-                return Err(serde::de::Error::custom("stopped"));
+                return Err(de::Error::custom("stopped"));
             }
         }
         Ok(())
     }
+}
+
+/// The records below a value, with the objects around each.
+fn descend<'v>(
+    value: &'v Value,
+    way: &[&str],
+    parents: &mut Vec<&'v Value>,
+    take: &mut dyn FnMut(&Value, &[&Value]) -> Result<()>,
+    lost: &dyn Fn(&str) -> Error,
+) -> Result<()> {
+    let Some((name, rest)) = way.split_first() else { return take(value, parents) };
+    parents.push(value);
+    match value.get(name) {
+        Some(Value::Array(all)) => {
+            all.iter().try_for_each(|value| descend(value, rest, parents, take, lost))?
+        }
+        Some(inner @ Value::Object(_)) => descend(inner, rest, parents, take, lost)?,
+        _ => return Err(lost(name)),
+    }
+    parents.pop();
+    Ok(())
 }

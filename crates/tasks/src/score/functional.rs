@@ -1,6 +1,7 @@
 //! A function call with bracketed slots, as ViGGO's meaning representations are:
 //! `give_opinion(name[SpellForce 3], genres[role-playing, strategy])`.
 
+use super::words::squeeze;
 use super::{Metric, Scores, fraction};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,10 +31,6 @@ pub fn score(answer: &str, output: &str) -> Result<Scores, String> {
         ("slot_names_match", agree(&|said| said.slots.keys().eq(gold.slots.keys()))),
         ("slots_match", agree(&|said| *said == gold)),
     ]))
-}
-
-fn squeeze(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// `name(slot[value, value], slot[])`; none for anything else, and for a slot that occurs twice.
