@@ -11,7 +11,8 @@ pub use builtin::{Builtin, CodeMix, Generated, MathMix, NluMix, SafetyMix};
 pub use data::{Data, Files, Format, Rewrite, Source};
 pub use decoding::{Decoding, Strategy};
 pub use prompt::{Bos, Eos, Loss, Prompt};
-pub use scoring::{Engine, Equality, MetricRef, NumberRule, Occurrence, Scoring};
+pub(crate) use scoring::OUTPUT;
+pub use scoring::{Code, Engine, Equality, MetricRef, NumberRule, Occurrence, Scoring};
 pub use training::{
     Amount, Clip, ClipScope, Dtype, LastBatch, Order, Quantization, Reduction, Schedule, Select, Targets,
     Training, Truncation,
@@ -98,6 +99,7 @@ impl TaskConfig {
         self.training.check()?;
         self.decoding.check()?;
         self.scoring.check()?;
+        self.scoring.check_samples(self.decoding.samples)?;
         let known = self.data.field_names();
         let templates = [&self.prompt.template, &self.prompt.response];
         let used =

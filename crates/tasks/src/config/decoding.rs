@@ -13,6 +13,18 @@ pub struct Decoding {
     pub max_new_tokens: usize,
     /// The answer ends before the first of these texts.
     pub stop: Vec<String>,
+    /// Answers to each item.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub samples: usize,
+}
+
+fn one() -> usize {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_one(samples: &usize) -> bool {
+    *samples == 1
 }
 
 /// How the next token is chosen.
@@ -34,6 +46,12 @@ impl Decoding {
     pub(super) fn check(&self) -> Result<(), Problem> {
         if self.max_new_tokens == 0 {
             return Err(Problem::new("max_new_tokens", "`max_new_tokens` must be positive"));
+        }
+        if self.samples == 0 {
+            return Err(Problem::new("samples", "`samples` must be positive"));
+        }
+        if self.samples > 1 && self.strategy == Strategy::Greedy {
+            return Err(Problem::new("samples", "greedy decoding gives the same answer `samples` times"));
         }
         if let Strategy::Sample { temperature, top_p } = self.strategy
             && !(temperature > 0.0 && top_p > 0.0 && top_p <= 1.0)
