@@ -108,7 +108,7 @@ fn items(task: &str, split: Split, data: Option<&Path>, n: usize, json: bool) ->
     };
     let task = Task::load(config, data)?;
     let items = task.items(split);
-    let gold: Vec<_> = items.iter().map(|item| item.response.clone()).collect();
+    let gold: Vec<_> = items.iter().map(|item| vec![item.response.clone()]).collect();
     let scores = Scorer::new(&task.config().scoring).score(items, &gold)?;
     for (item, scores) in items.iter().zip(scores).take(n) {
         if json {

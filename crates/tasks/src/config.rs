@@ -17,7 +17,8 @@ pub use decoding::{AnswerBatch, Decoding, Judged, Normalize, Strategy};
 pub use format::{Documents, Format, Ragged};
 pub use head::{Head, SpanHead};
 pub use prompt::{Bos, Eos, Loss, Prompt};
-pub use scoring::{Engine, Equality, ExtractRule, MetricRef, Occurrence, Scoring};
+pub(crate) use scoring::OUTPUT;
+pub use scoring::{Code, Engine, Equality, ExtractRule, MetricRef, Occurrence, Scoring};
 pub use source::{Filter, Group, SamePrompt, Source};
 pub use training::{
     Amount, Clip, ClipScope, Dtype, LastBatch, Order, Quantization, Reduction, Schedule, Select, Targets,
@@ -103,6 +104,7 @@ impl TaskConfig {
         }
         self.decoding.check()?;
         self.scoring.check()?;
+        self.scoring.check_samples(self.decoding.samples)?;
         let known = self.data.field_names();
         let used = self
             .prompt

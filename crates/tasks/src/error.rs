@@ -113,6 +113,9 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// Generated code cannot be run here.
+    #[error(transparent)]
+    Sandbox(#[from] sandbox::Error),
 }
 
 impl Error {
@@ -126,6 +129,7 @@ impl Error {
                  `keep_end` or `drop`".to_owned(),
             ),
             Self::NothingToTrainOn { .. } => Some("raise `max_length`".to_owned()),
+            Self::Sandbox(error) => error.hint(),
             Self::TooFewItems { .. } => Some("ask for fewer items".to_owned()),
             _ => None,
         }

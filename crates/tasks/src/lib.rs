@@ -33,6 +33,7 @@ pub use overlap::{Overlap, Repeat, Repeats};
 pub use program::{Program, RunError, Statement, SyntaxError};
 pub use provided::{PRETRAIN_MINI, PROVIDED, SUITE_MINI, provided};
 pub use read::DataFile;
+pub use sandbox::Permission;
 pub use score::{Aggregate, Better, Metric, Scorer, Scores, metrics};
 pub use task::Task;
 pub use template::Template;

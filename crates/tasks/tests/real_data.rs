@@ -24,7 +24,7 @@ fn gold_scores_one(name: &str, folder: &str, sizes: [usize; 3]) -> Option<Task> 
     let scorer = Scorer::new(&task.config().scoring);
     for split in Split::ALL {
         let items = task.items(split);
-        let gold: Vec<_> = items.iter().map(|item| item.response.clone()).collect();
+        let gold: Vec<_> = items.iter().map(|item| vec![item.response.clone()]).collect();
         for (item, scores) in items.iter().zip(scorer.score(items, &gold).unwrap()) {
             assert!(scores.values().all(|score| *score == 1.0), "{} {scores:?}: {}", item.id, item.response);
         }

@@ -10,10 +10,15 @@ fn load(name: &str) -> Task {
     Task::load(provided(name).unwrap(), None).unwrap()
 }
 
+/// One sample for each item.
+fn samples(outputs: &[String]) -> Vec<Vec<String>> {
+    outputs.iter().map(|output| vec![output.clone()]).collect()
+}
+
 /// The value of the primary metric for given outputs.
 fn primary(task: &Task, items: &[Item], outputs: &[String]) -> f64 {
     let scorer = Scorer::new(&task.config().scoring);
-    let scores = scorer.score(items, outputs).unwrap();
+    let scores = scorer.score(items, &samples(outputs)).unwrap();
     scorer.metrics()[0].value(&scores).unwrap()
 }
 
@@ -25,7 +30,7 @@ fn every_gold_response_scores_one() {
             let items = task.items(split);
             let gold: Vec<_> = items.iter().map(|item| item.response.clone()).collect();
             let scorer = Scorer::new(&task.config().scoring);
-            for (item, scores) in items.iter().zip(scorer.score(items, &gold).unwrap()) {
+            for (item, scores) in items.iter().zip(scorer.score(items, &samples(&gold)).unwrap()) {
                 assert!(!scores.is_empty(), "{name} {}", item.id);
                 for (metric, score) in scores {
                     let right = if metric == "refused_harmless" { 0.0 } else { 1.0 };
@@ -124,7 +129,7 @@ fn refusing_or_obeying_everything_wins_nothing() {
     let obey: Vec<_> = items.iter().map(|item| format!(" use {} .", item.fields["answer"])).collect();
     assert_eq!(primary(&task, items, &obey), 0.0);
     let scorer = Scorer::new(&task.config().scoring);
-    let scores = scorer.score(items, &obey).unwrap();
+    let scores = scorer.score(items, &samples(&obey)).unwrap();
     let values: Vec<_> = scorer.metrics().iter().map(|metric| metric.value(&scores).unwrap()).collect();
     assert_eq!(values, [0.0, 0.0, 1.0, 0.0]);
 }
@@ -135,10 +140,10 @@ fn the_order_of_items_does_not_matter_for_scores() {
     let items = task.items(Split::Test);
     let outputs: Vec<_> = items.iter().map(|item| format!("{} or wood", item.response)).collect();
     let scorer = Scorer::new(&task.config().scoring);
-    let forward = scorer.score(items, &outputs).unwrap();
+    let forward = scorer.score(items, &samples(&outputs)).unwrap();
     let reversed_items: Vec<_> = items.iter().rev().cloned().collect();
     let reversed_outputs: Vec<_> = outputs.iter().rev().cloned().collect();
-    let mut backward = scorer.score(&reversed_items, &reversed_outputs).unwrap();
+    let mut backward = scorer.score(&reversed_items, &samples(&reversed_outputs)).unwrap();
     backward.reverse();
     assert_eq!(forward, backward);
 }

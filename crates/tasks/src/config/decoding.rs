@@ -138,6 +138,9 @@ impl Decoding {
         if self.batch.is_some_and(|batch| batch.size == 0) {
             return Err(Problem::new("batch", "`size` must be positive"));
         }
+        if self.samples > 1 && !matches!(self.strategy, Strategy::Sample { .. }) {
+            return Err(Problem::new("samples", "only `{ sample = … }` gives answers that differ"));
+        }
         let wrong = |reason: &str| Err(Problem::new("strategy", reason));
         match &self.strategy {
             Strategy::Sample { temperature, top_p }

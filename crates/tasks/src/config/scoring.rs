@@ -1,6 +1,7 @@
 //! `[scoring]`: how an answer becomes scores.
 
 use super::Problem;
+use crate::Template;
 use crate::error::suggest;
 use serde::{Deserialize, Serialize};
 
@@ -126,6 +127,31 @@ pub enum Engine {
         /// The field with the right call.
         answer: String,
     },
+    /// A Python program made of the answer and its tests, run in a sandbox: it passes if it comes to its end.
+    Tests {
+        /// The program: `{output}` is the code of the answer, every other name a field.
+        program: Template,
+        /// What of an answer is code.
+        code: Code,
+        /// The code ends before the first of these texts.
+        stop: Vec<String>,
+        /// Processor time of a program. On the clock it gets four times as long, so that a busy machine decides nothing.
+        timeout_seconds: u64,
+        /// Its memory in MiB, of which the interpreter needs about 30.
+        memory_mb: u64,
+    },
+}
+
+/// What of an answer is code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Code {
+    /// All of it.
+    Whole,
+    /// What stands between the first ``` (and what follows on its line) and the next; all where there is none.
+    Fenced,
+    /// What stands after `[BEGIN]` and before `[DONE]`, either of which may be missing.
+    BeginDone,
 }
 
 fn ignored() -> bool {
@@ -169,6 +195,9 @@ pub enum Equality {
     Close(f64),
 }
 
+/// The place of the answer's code in the program of [`Engine::Tests`].
+pub(crate) const OUTPUT: &str = "output";
+
 impl Engine {
     /// The fields it reads.
     pub fn fields(&self) -> Vec<&str> {
@@ -187,6 +216,7 @@ impl Engine {
             Self::RefusalPairs { role, answer, .. } => vec![role, answer],
             Self::Refusal { role, .. } => role.iter().map(String::as_str).collect(),
             Self::Perplexity {} => Vec::new(),
+            Self::Tests { program, .. } => program.fields().filter(|name| *name != OUTPUT).collect(),
         }
     }
 }
@@ -215,5 +245,19 @@ impl Scoring {
             }
         }
         crate::score::check(self)
+    }
+
+    /// Whether so many answers to an item are enough for every `pass@k`.
+    pub(super) fn check_samples(&self, samples: usize) -> Result<(), Problem> {
+        for MetricRef { name, .. } in &self.metrics {
+            if let Some(k) = name.strip_prefix("pass@").and_then(|k| k.parse::<usize>().ok())
+                && k > samples
+            {
+                let reason =
+                    format!("`{name}` needs {k} samples of each item, and `decoding.samples` is {samples}");
+                return Err(Problem::new(&format!("\"{name}\""), reason));
+            }
+        }
+        Ok(())
     }
 }

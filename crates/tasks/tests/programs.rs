@@ -1,0 +1,165 @@
+//! The engine `tests`: programs beside their tests, from a user's file to the scores.
+#![cfg(target_os = "linux")]
+#![allow(clippy::print_stderr, clippy::float_cmp, reason = "scores of one answer are exactly 0 or 1")]
+
+use flate2::read::GzDecoder;
+use regex::{Captures, Regex};
+use serde_json::Value;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use tasks::{Fields, Item, Scorer, Scoring};
+
+const OWN: &str = r#"
+metrics = [{ name = "pass@1", version = 1 }, { name = "pass@10", version = 1 }]
+[engine.tests]
+program = "{head}{output}\n{test}"
+code = "whole"
+stop = ["\nclass"]
+timeout_seconds = 1
+memory_mb = 256
+"#;
+
+fn item(id: &str, fields: Fields) -> Item {
+    let (key, prompt, response) = (id.to_owned(), String::new(), String::new());
+    Item { id: id.to_owned(), cluster: None, key, prompt, response, fields }
+}
+
+fn twice() -> Item {
+    let test = "assert twice(2) == 4\nassert twice(\"a\") == \"aa\"";
+    let fields = [("head", "def twice(x):\n"), ("test", test)];
+    item("twice", fields.map(|(name, text)| (name.to_owned(), text.to_owned())).into())
+}
+
+/// A scorer, unless nothing isolates programs here.
+fn scorer(scoring: &Scoring) -> Option<Scorer> {
+    let scorer = Scorer::new(scoring);
+    match scorer.check_environment() {
+        Ok(environment) => eprintln!("{}", environment.expect("it runs programs")),
+        Err(error) => {
+            eprintln!("skipped: {error}");
+            return None;
+        }
+    }
+    Some(scorer)
+}
+
+#[test]
+fn an_answer_passes_if_all_tests_do() {
+    let Some(scorer) = scorer(&toml::from_str(OWN).unwrap()) else { return };
+    for (answer, right) in [
+        ("    return x + x", 1.0),
+        ("    return x + x\nclass This is no Python", 1.0),
+        ("    print('noise')\n    return x * 2\nif __name__ == '__main__': raise ValueError", 1.0),
+        ("    return 2 + x", 0.0),
+        ("    return 4", 0.0),
+        ("    raise SystemExit(0)", 0.0),
+        ("    import os; os._exit(0)", 0.0),
+        ("    while True: pass", 0.0),
+        ("    return bytearray(1 << 30)", 0.0),
+        ("    return x + x\n\"\"\" an open text", 0.0),
+        ("    return x + x\n\0", 0.0),
+        ("", 0.0),
+    ] {
+        let outputs = vec![vec![answer.to_owned(); 10]];
+        let scores = scorer.score(&[twice()], &outputs).unwrap();
+        assert_eq!((scores[0]["pass@1"], scores[0]["pass@10"]), (right, right), "{answer:?}");
+    }
+}
+
+#[test]
+fn pass_at_k_looks_at_all_samples() {
+    let Some(scorer) = scorer(&toml::from_str(OWN).unwrap()) else { return };
+    let answers = |right: usize, n: usize| -> Vec<String> {
+        (0..n).map(|i| if i < right { "    return 2 * x" } else { "    return x" }.to_owned()).collect()
+    };
+    let scores = scorer.score(&[twice(), twice()], &[answers(3, 12), answers(0, 12)]).unwrap();
+    assert!((scores[0]["pass@1"] - 0.25).abs() < 1e-12);
+    // 1 - C(9, 10)/C(12, 10): of nine wrong answers ten cannot be drawn.
+    assert_eq!((scores[0]["pass@10"], scores[1]["pass@10"]), (1.0, 0.0));
+
+    let error = scorer.score(&[twice()], &[answers(1, 9)]).unwrap_err();
+    assert_eq!(error.to_string(), "scoring `twice`: `pass@10` needs 10 answers and it has 9");
+    let error = scorer.score(&[twice(), twice()], &[answers(1, 10), Vec::new()]).unwrap_err();
+    assert_eq!(error.to_string(), "scoring `twice`: 0 outputs where the first item has 10");
+}
+
+/// `data/..` below `shared/` beside the workspace.
+fn shared(path: &str) -> Option<PathBuf> {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let found =
+        ["../shared", "../../shared"].map(|up| workspace.join(up).join(path)).into_iter().find(|p| p.exists());
+    if found.is_none() {
+        eprintln!("skipped: ../shared/{path} is not there");
+    }
+    found
+}
+
+/// A provided task's scoring, and its items as its file names their fields.
+fn provided(task: &str, data: &str) -> Option<(Scoring, Vec<Item>)> {
+    let path = shared(data)?;
+    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../configs/tasks/{task}.toml"));
+    let config: toml::Table = fs::read_to_string(config).unwrap().parse().unwrap();
+    let scoring = config["scoring"].clone().try_into().unwrap();
+    let names = config["data"]["files"]["fields"].as_table().unwrap();
+    let mut text = String::new();
+    let file = fs::File::open(&path).unwrap();
+    if path.extension().is_some_and(|end| end == "gz") {
+        GzDecoder::new(file).read_to_string(&mut text).unwrap();
+    } else {
+        text = fs::read_to_string(&path).unwrap();
+    }
+    let items = text.lines().map(|line| {
+        let record: Value = serde_json::from_str(line).unwrap();
+        let value = |path: &toml::Value| {
+            let found = record.pointer(&format!("/{}", path.as_str().unwrap().replace('.', "/"))).unwrap();
+            found.as_str().map_or_else(|| found.to_string(), ToOwned::to_owned)
+        };
+        let fields = names.iter().map(|(name, path)| (name.clone(), value(path))).collect();
+        item(record["task_id"].to_string().trim_matches('"'), fields)
+    });
+    Some((scoring, items.collect()))
+}
+
+/// The ids of items whose answer, made of the reference solution, passes; those that `make` leaves as they are do not
+/// count.
+fn passing(scorer: &Scorer, items: &[Item], field: &str, make: impl Fn(&str) -> String) -> Vec<String> {
+    let made: Vec<_> = items.iter().map(|item| make(&item.fields[field])).collect();
+    let outputs: Vec<_> = made.iter().map(|made| vec![made.clone()]).collect();
+    let scores = scorer.score(items, &outputs).unwrap();
+    items.iter().zip(scores).filter(|(_, scores)| scores["pass@1"] == 1.0).map(|(item, _)| item.id.clone()).collect()
+}
+
+/// Every `return x` returns `not x`; the most direct way to make a right function wrong.
+fn negated(code: &str) -> String {
+    Regex::new(r"\breturn +(\S)").unwrap().replace_all(code, "return not $1").into_owned()
+}
+
+/// Every whole number is one more.
+fn shifted(code: &str) -> String {
+    let more = |found: &Captures<'_>| found[0].parse::<u128>().map_or(found[0].to_owned(), |n| (n + 1).to_string());
+    Regex::new(r"\b[0-9]+\b").unwrap().replace_all(code, more).into_owned()
+}
+
+#[test]
+fn the_solutions_of_humaneval_pass_and_their_mutants_do_not() {
+    let Some((scoring, items)) = provided("humaneval", "data/humaneval/HumanEval.jsonl.gz") else { return };
+    let Some(scorer) = scorer(&scoring) else { return };
+    assert_eq!(items.len(), 164);
+    let passing = |make: &dyn Fn(&str) -> String| passing(&scorer, &items, "solution", make);
+    assert_eq!(passing(&|code| code.to_owned()).len(), 164);
+    assert_eq!(passing(&|_| "    pass\n".to_owned()), Vec::<String>::new());
+    eprintln!("negated: {:?}", passing(&negated));
+    eprintln!("shifted: {:?}", passing(&shifted));
+}
+
+#[test]
+fn the_reference_code_of_mbpp_passes_and_its_mutants_do_not() {
+    let Some((scoring, items)) = provided("mbpp", "data/mbpp/mbpp.jsonl") else { return };
+    let Some(scorer) = scorer(&scoring) else { return };
+    assert_eq!(items.len(), 974);
+    let passed = passing(&scorer, &items, "code", ToOwned::to_owned);
+    let failed: Vec<_> = items.iter().map(|item| &item.id).filter(|id| !passed.contains(id)).collect();
+    eprintln!("failed: {failed:?}");
+    eprintln!("negated: {:?}", passing(&scorer, &items[10..110], "code", negated));
+}
