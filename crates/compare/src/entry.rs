@@ -277,7 +277,8 @@ impl<'a> Entry<'a> {
             let recorded = run.record.metric(metric).expect("every seed has the metric").value;
             let measured = measured(seed);
             if !agrees(recorded, measured) {
-                let reason = format!("`{metric}` is recorded as {recorded}, but its outcomes give {measured}");
+                let reason =
+                    format!("`{metric}` is recorded as {recorded}, but its outcomes give {measured}");
                 return Err(Error::Record { id: run.record.id.clone(), reason });
             }
         }

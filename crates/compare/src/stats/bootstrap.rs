@@ -78,11 +78,7 @@ pub fn paired_difference(a: &Scores, b: &Scores, settings: &Settings) -> (Interv
 }
 
 pub(super) fn kind(seeds: usize) -> IntervalKind {
-    if seeds == 1 {
-        IntervalKind::BootstrapClusters
-    } else {
-        IntervalKind::BootstrapClustersAndSeeds
-    }
+    if seeds == 1 { IntervalKind::BootstrapClusters } else { IntervalKind::BootstrapClustersAndSeeds }
 }
 
 /// Whether every resample would have the same mean.

@@ -114,15 +114,16 @@ fn randomization(cells: &Cells<'_>, seeds: usize, settings: &Settings) -> f64 {
         return count.count() as f64 / all as f64;
     }
     let state = || (ChaCha8Rng::seed_from_u64(settings.seed), exchanged.clone(), cells.scratch());
-    let count = (0..settings.resamples).into_par_iter().map_init(state, |(rng, exchanged, scratch), number| {
-        rng.set_stream(number as u64);
-        rng.set_word_pos(0);
-        let mut bits = Bits::default();
-        for &row in &differing {
-            exchanged[row] = bits.next(rng);
-        }
-        usize::from(extreme(exchanged, scratch))
-    });
+    let count =
+        (0..settings.resamples).into_par_iter().map_init(state, |(rng, exchanged, scratch), number| {
+            rng.set_stream(number as u64);
+            rng.set_word_pos(0);
+            let mut bits = Bits::default();
+            for &row in &differing {
+                exchanged[row] = bits.next(rng);
+            }
+            usize::from(extreme(exchanged, scratch))
+        });
     (count.sum::<usize>() + 1) as f64 / (settings.resamples + 1) as f64
 }
 

@@ -276,7 +276,13 @@ impl<'a> Cells<'a> {
         }
         match self.sample.statistic {
             Statistic::F1 if gold.iter().all(|&count| count == 0) => f64::NAN,
-            Statistic::F1 => if positive > 0.0 { right_positive / positive } else { 0.0 },
+            Statistic::F1 => {
+                if positive > 0.0 {
+                    right_positive / positive
+                } else {
+                    0.0
+                }
+            }
             Statistic::Matthews => matthews(gold, predicted, right),
             Statistic::Spearman => {
                 mid_ranks(gold, gold_ranks);

@@ -62,10 +62,13 @@ impl Statistic {
             Some(format!("its `{name}` is `{value}`, expected {expected}"))
         };
         match self {
-            Self::Matthews | Self::F1 if item[0] < 0.0 => Some(format!("its `gold` is `{}`, not a class", item[0])),
-            Self::Matthews | Self::F1 => {
-                odd(|v| v >= -1.0 && v.fract() == 0.0 && v.is_finite(), "the number of a class, or -1 for none")
+            Self::Matthews | Self::F1 if item[0] < 0.0 => {
+                Some(format!("its `gold` is `{}`, not a class", item[0]))
             }
+            Self::Matthews | Self::F1 => odd(
+                |v| v >= -1.0 && v.fract() == 0.0 && v.is_finite(),
+                "the number of a class, or -1 for none",
+            ),
             Self::Pearson | Self::Spearman => odd(f64::is_finite, "a number"),
             Self::Bleu | Self::Perplexity | Self::BitsPerCharacter | Self::NatsPerToken => {
                 odd(|v| v >= 0.0 && v.is_finite(), "a number of at least 0")
@@ -117,7 +120,9 @@ pub(super) fn pearson(pairs: impl Iterator<Item = (f64, f64)> + Clone) -> f64 {
     }
     if n == 0.0 {
         f64::NAN
-    } else if xx.sqrt() <= CONSTANT * x_mean.abs() * n.sqrt() || yy.sqrt() <= CONSTANT * y_mean.abs() * n.sqrt() {
+    } else if xx.sqrt() <= CONSTANT * x_mean.abs() * n.sqrt()
+        || yy.sqrt() <= CONSTANT * y_mean.abs() * n.sqrt()
+    {
         0.0
     } else {
         (xy / (xx.sqrt() * yy.sqrt())).clamp(-1.0, 1.0)
