@@ -77,8 +77,9 @@ pub fn paired_difference(a: &Scores, b: &Scores, settings: &Settings) -> (Interv
     (interval, p.min(1.0))
 }
 
+/// What percentiles of a bootstrap over this many seeds are called.
 pub(super) fn kind(seeds: usize) -> IntervalKind {
-    if seeds == 1 { IntervalKind::BootstrapClusters } else { IntervalKind::BootstrapClustersAndSeeds }
+    if seeds == 1 { IntervalKind::BootstrapPercentile } else { IntervalKind::BootstrapClustersAndSeeds }
 }
 
 /// Whether every resample would have the same mean.

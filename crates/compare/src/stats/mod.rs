@@ -4,6 +4,7 @@
 //! from scipy, statsmodels, scikit-learn and sacrebleu (`tests/golden/`).
 
 pub mod bootstrap;
+mod cells;
 pub mod crossed;
 pub mod effect;
 pub mod holm;

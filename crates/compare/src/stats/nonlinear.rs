@@ -8,10 +8,11 @@ use rand_chacha::rand_core::SeedableRng;
 use rayon::prelude::*;
 
 use super::bootstrap::{Draws, bca_of, kind, percentile_of};
+use super::cells::{Cells, Scratch};
 use super::effect::{Effect, Test};
 use super::interval::Interval;
 use super::permutation::Bits;
-use super::sample::{Cells, Sample, Scratch};
+use super::sample::Sample;
 use super::{Settings, crossed};
 
 /// Slack when comparing an exchanged difference with the observed one, relative to the two values: sums are ordered

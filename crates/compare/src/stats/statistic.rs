@@ -104,25 +104,17 @@ pub(super) fn bleu(sums: &[f64]) -> f64 {
 
 /// Pearson's correlation of pairs; NaN for none, 0 where a side does not vary.
 pub(super) fn pearson(pairs: impl Iterator<Item = (f64, f64)> + Clone) -> f64 {
-    let (mut n, mut x_sum, mut y_sum) = (0.0, 0.0, 0.0);
-    for (x, y) in pairs.clone() {
-        n += 1.0;
-        x_sum += x;
-        y_sum += y;
-    }
+    let (n, x_sum, y_sum) =
+        pairs.clone().fold((0.0, 0.0, 0.0), |(n, xs, ys), (x, y)| (n + 1.0, xs + x, ys + y));
     let (x_mean, y_mean) = (x_sum / n, y_sum / n);
-    let (mut xx, mut yy, mut xy) = (0.0, 0.0, 0.0);
-    for (x, y) in pairs {
+    let (xx, yy, xy): (f64, f64, f64) = pairs.fold((0.0, 0.0, 0.0), |(xx, yy, xy), (x, y)| {
         let (x, y) = (x - x_mean, y - y_mean);
-        xx += x * x;
-        yy += y * y;
-        xy += x * y;
-    }
+        (xx + x * x, yy + y * y, xy + x * y)
+    });
+    let constant = |square: f64, mean: f64| square.sqrt() <= CONSTANT * mean.abs() * f64::sqrt(n);
     if n == 0.0 {
         f64::NAN
-    } else if xx.sqrt() <= CONSTANT * x_mean.abs() * n.sqrt()
-        || yy.sqrt() <= CONSTANT * y_mean.abs() * n.sqrt()
-    {
+    } else if constant(xx, x_mean) || constant(yy, y_mean) {
         0.0
     } else {
         (xy / (xx.sqrt() * yy.sqrt())).clamp(-1.0, 1.0)
