@@ -19,6 +19,9 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 const ITEMS: usize = 150;
 
+/// Fewer resamples than usual: nothing here is close to a level.
+const SETTINGS: Settings = Settings { confidence: 0.95, resamples: 1000, seed: 0 };
+
 fn metrics() -> Vec<Metric> {
     [
         ("mcc", Aggregate::Matthews),
@@ -79,7 +82,7 @@ fn one_seed_is_tested_by_randomization_several_by_t() {
     ] {
         let runs = suite(seeds);
         for metric in ["mcc", "rho", "perplexity"] {
-            let ranking = rank(&entries(&runs).unwrap(), Some(metric), &Settings::default()).unwrap();
+            let ranking = rank(&entries(&runs).unwrap(), Some(metric), &SETTINGS).unwrap();
             let letters: Vec<&str> = ranking.rows.iter().map(|row| row.letters.as_str()).collect();
             assert_eq!(ranking.rows[3].entry.replication(), Replication::Untrained, "{metric}");
             assert_eq!(ranking.rows[2].entry.record().method, "bone");
@@ -102,7 +105,7 @@ fn one_seed_is_tested_by_randomization_several_by_t() {
 fn the_value_of_several_seeds_is_the_mean_of_theirs() {
     let runs: Vec<Run> = (0..3).map(|seed| run("lora", seed, 0.7)).collect();
     for metric in metrics() {
-        let pooled = entries(&runs).unwrap()[0].pooled(&metric.name, &Settings::default()).unwrap().unwrap();
+        let pooled = entries(&runs).unwrap()[0].pooled(&metric.name, &SETTINGS).unwrap().unwrap();
         let mean = runs.iter().map(|run| run.record.metric(&metric.name).unwrap().value).sum::<f64>() / 3.0;
         assert!((pooled.metric.value - mean).abs() < 1e-12);
     }
@@ -111,20 +114,20 @@ fn the_value_of_several_seeds_is_the_mean_of_theirs() {
 #[test]
 fn tables_reports_and_summaries_show_them() {
     let runs = suite(1);
-    let rankings = rank_all(&entries(&runs).unwrap(), &Settings::default()).unwrap();
+    let rankings = rank_all(&entries(&runs).unwrap(), &SETTINGS).unwrap();
     let (scores, pairs) = (results(&rankings), tests(&rankings));
     assert!(terminal(&scores, TerminalStyle::PLAIN).contains("BCa bootstrap over item clusters"));
     assert!(csv(&pairs).unwrap().contains("paired permutation"));
     // The unadapted model does worse than chance, which only a correlation can say.
     let base = rankings[0].rows.last().unwrap().pooled.clone();
     assert!(base.metric.value < 0.0 && base.interval.unwrap().low < base.metric.value);
-    let summary = summarize(&runs, &Settings::default()).unwrap();
+    let summary = summarize(&runs, &SETTINGS).unwrap();
     let rows: Vec<_> = summary.rows.iter().filter(|row| row.method == "lora").collect();
     assert_eq!(rows.len(), metrics().len());
     assert!(rows.iter().all(|row| row.ci_low.unwrap() < row.value && row.value < row.ci_high.unwrap()));
     let folder = tempfile::tempdir().unwrap();
     let selection = Selection { runs, left_out: Vec::new() };
-    Report::new(&selection, &Settings::default()).unwrap().write(folder.path()).unwrap();
+    Report::new(&selection, &SETTINGS).unwrap().write(folder.path()).unwrap();
 }
 
 #[test]
@@ -220,14 +223,14 @@ fn what_cannot_be_is_refused() {
 
     let mut false_value = run.clone();
     false_value.record.metrics[0].value += 0.01;
-    let text = summarize(&[false_value], &Settings::default()).unwrap_err().to_string();
+    let text = summarize(&[false_value], &SETTINGS).unwrap_err().to_string();
     assert!(text.contains("but its outcomes give"), "{text}");
 
     let peft_config = serde_json::from_str(r#"{"peft_type": "LORA"}"#).unwrap();
     let context =
         Context { experiment: "lora/r8".into(), peft_config: Some(peft_config), ..Context::default() };
     let runs = [run];
-    let text = export(&entries(&runs).unwrap()[0], &context, &Settings::default()).unwrap_err().to_string();
+    let text = export(&entries(&runs).unwrap()[0], &context, &SETTINGS).unwrap_err().to_string();
     assert!(text.ends_with("`mcc` is not an accuracy"), "{text}");
 }
 
@@ -237,6 +240,6 @@ fn without_items_there_is_a_value_and_no_test() {
         let run = run(method, 0, skill);
         Run { evidence: Evidence::Counts, ..run }
     });
-    let ranking = rank(&entries(&runs).unwrap(), Some("mcc"), &Settings::default()).unwrap();
+    let ranking = rank(&entries(&runs).unwrap(), Some("mcc"), &SETTINGS).unwrap();
     assert!(ranking.comparisons.is_empty() && ranking.rows.iter().all(|row| row.pooled.interval.is_none()));
 }
