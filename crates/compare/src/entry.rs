@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use indexmap::IndexMap;
 
+use crate::columns;
 use crate::comparable::{check_finished, check_metric, check_pool, check_task, different};
 use crate::error::{Error, Result};
 use crate::metric::{Aggregate, MetricValue, Scale};
@@ -11,7 +12,7 @@ use crate::outcome::{Outcome, Split};
 use crate::record::RunRecord;
 use crate::run::{Evidence, Run};
 use crate::stats::proportions::Proportion;
-use crate::stats::{Interval, Scores, Settings, interval, wilson};
+use crate::stats::{Interval, Sample, Scores, Settings, Statistic, interval, nonlinear, wilson};
 
 /// How often a result was made from scratch. Every table shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +35,7 @@ pub struct Entry<'a> {
 /// One metric of an entry.
 #[derive(Clone, Debug)]
 pub struct Pooled {
-    /// Name, version and definition; the value is the mean over the seeds' scores.
+    /// Name, version and definition; the value is the mean over the items of all seeds, or of the seeds' statistics.
     pub metric: MetricValue,
     /// Interval of the value, where there is evidence for one.
     pub interval: Option<Interval>,
@@ -47,6 +48,8 @@ pub struct Pooled {
 pub enum Basis {
     /// Scores by cluster (in the order of their names) and seed; clusters that do not count have empty cells.
     Scores(Scores),
+    /// Columns of items by cluster and seed, for a statistic that is no mean.
+    Sample(Sample),
     /// A proportion of so many items.
     Proportion(Proportion),
     /// Nothing but the value.
@@ -178,7 +181,7 @@ impl<'a> Entry<'a> {
     ///
     /// # Errors
     /// [`Error::MixedMetric`] when seeds were scored by different rules; [`Error::Record`] when a seed lacks the
-    /// metric, or its value is not what its outcomes give.
+    /// metric, or its value is not what its outcomes give; [`Error::Item`] for an item without a column of a statistic.
     pub fn pooled(&self, metric: &str, settings: &Settings) -> Result<Option<Pooled>> {
         let values: Vec<_> =
             self.runs.iter().filter_map(|run| Some((*run, run.record.metric(metric)?))).collect();
@@ -198,50 +201,92 @@ impl<'a> Entry<'a> {
             basis: Basis::Value,
         };
         let outcomes: Option<Vec<&[Outcome]>> = self.runs.iter().map(|run| run.outcomes()).collect();
-        if definition.aggregate == Aggregate::Mean {
-            if let Some(outcomes) = outcomes {
-                self.add_scores(&mut pooled, &outcomes, settings)?;
-            } else if let Some(items) = items.filter(|&n| n > 0 && definition.scale == Scale::Fraction) {
-                let n = items as f64;
-                pooled.interval = Some(wilson(mean * n, n, settings.confidence));
-                pooled.basis = Basis::Proportion(Proportion { value: mean, n });
+        match (outcomes, definition.aggregate.statistic()) {
+            (Some(outcomes), Some(statistic)) => {
+                self.add_sample(&mut pooled, statistic, &outcomes, settings)?;
             }
+            (Some(outcomes), None) if definition.aggregate == Aggregate::Mean => {
+                self.add_scores(&mut pooled, &outcomes, settings)?;
+            }
+            (None, _) if (definition.aggregate, definition.scale) == (Aggregate::Mean, Scale::Fraction) => {
+                if let Some(n) = items.filter(|&n| n > 0).map(|n| n as f64) {
+                    pooled.interval = Some(wilson(mean * n, n, settings.confidence));
+                    pooled.basis = Basis::Proportion(Proportion { value: mean, n });
+                }
+            }
+            _ => {}
         }
         Ok(Some(pooled))
     }
 
     fn add_scores(&self, pooled: &mut Pooled, outcomes: &[&[Outcome]], settings: &Settings) -> Result<()> {
         let name = &pooled.metric.name;
-        let mut table: BTreeMap<_, Vec<Vec<f64>>> = BTreeMap::new();
+        let (rows, items) = self.rows(outcomes, |outcome| Ok(outcome.scores.get(name).copied()))?;
+        let scores = Scores::from_rows(rows);
+        self.check_recorded(name, |seed| scores.of_seed(seed).mean())?;
+        pooled.metric.value = scores.mean();
+        pooled.metric.items = Some(items);
+        pooled.interval = interval::of_mean(&scores.without_empty(), settings);
+        pooled.basis = Basis::Scores(scores);
+        Ok(())
+    }
+
+    fn add_sample(
+        &self,
+        pooled: &mut Pooled,
+        statistic: Statistic,
+        outcomes: &[&[Outcome]],
+        settings: &Settings,
+    ) -> Result<()> {
+        let name = &pooled.metric.name;
+        let (rows, items) = self.rows(outcomes, |outcome| columns::read(statistic, name, outcome))?;
+        let sample = Sample::from_rows(statistic, rows);
+        self.check_recorded(name, |seed| sample.of_seed(seed).value())?;
+        pooled.metric.value = sample.value();
+        pooled.metric.items = Some(items);
+        pooled.interval = nonlinear::interval(&sample, settings);
+        pooled.basis = Basis::Sample(sample);
+        Ok(())
+    }
+
+    /// What counts, by cluster (in the order of their names) and seed, and the number of distinct items.
+    fn rows<T>(
+        &self,
+        outcomes: &[&[Outcome]],
+        score: impl Fn(&Outcome) -> Result<Option<T>>,
+    ) -> Result<(Vec<Vec<Vec<T>>>, u64)> {
+        let mut rows: BTreeMap<_, Vec<Vec<T>>> = BTreeMap::new();
         let mut counted = BTreeSet::new();
         for (seed, outcomes) in outcomes.iter().enumerate() {
             for outcome in test_items(outcomes) {
-                let row =
-                    table.entry(Key::of(outcome).unit()).or_insert_with(|| vec![Vec::new(); self.runs.len()]);
-                if let Some(&score) = outcome.scores.get(name) {
+                let row = rows
+                    .entry(Key::of(outcome).unit())
+                    .or_insert_with(|| self.runs.iter().map(|_| Vec::new()).collect());
+                if let Some(score) = score(outcome)? {
                     row[seed].push(score);
                     counted.insert(&outcome.id);
                 }
             }
         }
-        let scores = Scores::from_rows(table.into_values());
+        Ok((rows.into_values().collect(), counted.len() as u64))
+    }
+
+    /// The recorded values are those the outcomes give.
+    fn check_recorded(&self, metric: &str, measured: impl Fn(usize) -> f64) -> Result<()> {
         for (seed, run) in self.runs.iter().enumerate() {
-            let recorded = run.record.metric(name).expect("every seed has the metric").value;
-            let measured = scores.of_seed(seed).mean();
+            let recorded = run.record.metric(metric).expect("every seed has the metric").value;
+            let measured = measured(seed);
             if !agrees(recorded, measured) {
-                let reason = format!("`{name}` is recorded as {recorded}, but its outcomes give {measured}");
+                let reason =
+                    format!("`{metric}` is recorded as {recorded}, but its outcomes give {measured}");
                 return Err(Error::Record { id: run.record.id.clone(), reason });
             }
         }
-        pooled.metric.value = scores.mean();
-        pooled.metric.items = Some(counted.len() as u64);
-        pooled.interval = interval::of_mean(&scores.without_empty(), settings);
-        pooled.basis = Basis::Scores(scores);
         Ok(())
     }
 }
 
-/// Whether a recorded mean and a measured one differ by no more than the order of summation.
+/// Whether a recorded value and a measured one differ by no more than the order of summation.
 fn agrees(recorded: f64, measured: f64) -> bool {
     const SUMMATION: f64 = 1e-9;
     (recorded - measured).abs() <= SUMMATION * recorded.abs().max(1.0)

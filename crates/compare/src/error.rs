@@ -52,6 +52,24 @@ pub enum Error {
         /// What contradicts what.
         reason: String,
     },
+    /// An item's columns are not what a metric is made from.
+    #[error("item `{id}` cannot be scored by `{metric}`: {reason}")]
+    Item {
+        /// The item.
+        id: String,
+        /// The metric.
+        metric: String,
+        /// What is missing or wrong.
+        reason: String,
+    },
+    /// A metric has no value, or its definition contradicts itself.
+    #[error("metric `{metric}` cannot be measured: {reason}")]
+    Metric {
+        /// The metric.
+        metric: String,
+        /// Why.
+        reason: String,
+    },
     /// A record names per-item outcomes that are not beside it.
     #[error("the per-item outcomes of run `{id}` are missing: `{}`", path.display())]
     MissingOutcomes {

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod collect;
+mod columns;
 mod comparable;
 mod distinct;
 mod entry;

@@ -31,7 +31,7 @@ pub struct Outcome {
     pub split: Split,
     /// What the model wrote.
     pub output: String,
-    /// Score by metric, 0/1 or real; absent where the item does not count for that metric.
+    /// Score by metric, 0/1 or real, and the columns that statistics are made from; absent where the item does not count.
     pub scores: BTreeMap<String, f64>,
 }
 

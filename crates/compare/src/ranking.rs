@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::metric::Better;
 use crate::stats::effect::{self, Effect};
 use crate::stats::proportions::Proportion;
-use crate::stats::{Scores, Settings, holm, letters};
+use crate::stats::{Scores, Settings, holm, letters, nonlinear};
 
 /// Methods of one task on one metric, best first.
 #[derive(Clone, Debug)]
@@ -149,37 +149,43 @@ pub(crate) fn compare(
     (b, b_pooled): (&Entry<'_>, &Pooled),
     settings: &Settings,
 ) -> Result<(Effect, usize)> {
-    let refuse = |reason: &str| Err(different(a.record(), b.record(), reason.to_owned()));
-    if let (Basis::Scores(x), Basis::Scores(y)) = (&a_pooled.basis, &b_pooled.basis) {
-        let Some((x, y)) = align(a, x, b, y) else { return refuse("they share no seed") };
-        return Ok((effect::paired(&x, &y, settings), x.seeds()));
+    let refusal = |reason: &str| different(a.record(), b.record(), reason.to_owned());
+    let common = || common_seeds(a, b).ok_or_else(|| refusal("they share no seed"));
+    match (&a_pooled.basis, &b_pooled.basis) {
+        (Basis::Scores(x), Basis::Scores(y)) => {
+            let (of_a, of_b) = common()?;
+            let (x, y) = Scores::without_empty_pairs(&x.columns(&of_a), &y.columns(&of_b));
+            return Ok((effect::paired(&x, &y, settings), of_a.len()));
+        }
+        (Basis::Sample(x), Basis::Sample(y)) => {
+            let (of_a, of_b) = common()?;
+            let effect = nonlinear::paired(&x.columns(&of_a), &y.columns(&of_b), settings);
+            return Ok((effect, of_a.len()));
+        }
+        _ => {}
     }
     match (proportion(a_pooled), proportion(b_pooled)) {
         (Some(x), Some(y)) => Ok((effect::unpaired(x, y, settings), a.runs.len().min(b.runs.len()))),
-        _ => refuse("one has no per-item outcomes and the metric is not right/wrong"),
+        _ => Err(refusal("one has no per-item outcomes and the metric is not right/wrong")),
     }
 }
 
-/// The scores of two entries on their common seeds; the unadapted model stands beside every seed.
-fn align(a: &Entry<'_>, x: &Scores, b: &Entry<'_>, y: &Scores) -> Option<(Scores, Scores)> {
+/// The positions of two entries' common seeds; the unadapted model stands beside every seed.
+fn common_seeds(a: &Entry<'_>, b: &Entry<'_>) -> Option<(Vec<usize>, Vec<usize>)> {
     let (seeds_a, seeds_b) = (a.seeds(), b.seeds());
-    let untrained = |entry: &Entry<'_>, scores: &Scores| entry.record().is_base() && scores.seeds() == 1;
-    let (x, y) = if untrained(a, x) {
-        (x.repeated(y.seeds()), y.clone())
-    } else if untrained(b, y) {
-        (x.clone(), y.repeated(x.seeds()))
-    } else {
-        let (columns_a, columns_b): (Vec<_>, Vec<_>) = seeds_a
-            .iter()
-            .enumerate()
-            .filter_map(|(i, seed)| Some((i, seeds_b.iter().position(|other| other == seed)?)))
-            .unzip();
-        if columns_a.is_empty() {
-            return None;
-        }
-        (x.columns(&columns_a), y.columns(&columns_b))
-    };
-    Some(Scores::without_empty_pairs(&x, &y))
+    let untrained = |entry: &Entry<'_>| entry.record().is_base() && entry.runs.len() == 1;
+    if untrained(a) {
+        return Some((vec![0; seeds_b.len()], (0..seeds_b.len()).collect()));
+    }
+    if untrained(b) {
+        return Some(((0..seeds_a.len()).collect(), vec![0; seeds_a.len()]));
+    }
+    let common: (Vec<_>, Vec<_>) = seeds_a
+        .iter()
+        .enumerate()
+        .filter_map(|(i, seed)| Some((i, seeds_b.iter().position(|other| other == seed)?)))
+        .unzip();
+    (!common.0.is_empty()).then_some(common)
 }
 
 fn proportion(pooled: &Pooled) -> Option<Proportion> {

@@ -156,8 +156,9 @@ impl RunRecord {
     /// Refuses a record that contradicts itself.
     ///
     /// # Errors
-    /// [`Error::Record`] for a metric that appears twice, is not finite or lies outside its scale, for a success without a metric, and for
-    /// a percentage that does not follow from the counts, and for an accuracy matrix that is not one.
+    /// [`Error::Record`] for a metric that appears twice, is not finite, lies outside its scale or has a direction or scale
+    /// that its aggregate cannot have, for a success without a metric, for a percentage that does not follow from the
+    /// counts, and for an accuracy matrix that is not one.
     pub fn check(&self) -> Result<()> {
         let wrong = |reason: String| Err(Error::Record { id: self.id.clone(), reason });
         let mut names = BTreeSet::new();
@@ -168,8 +169,12 @@ impl RunRecord {
             if !metric.value.is_finite() {
                 return wrong(format!("metric `{}` is `{}`", metric.name, metric.value));
             }
-            if metric.scale == Scale::Fraction && !(0.0..=1.0).contains(&metric.value) {
+            let range = metric.aggregate.lowest()..=1.0;
+            if metric.scale == Scale::Fraction && !range.contains(&metric.value) {
                 return wrong(format!("metric `{}` is `{}`, not a fraction of 1", metric.name, metric.value));
+            }
+            if let Some(conflict) = metric.aggregate.conflict(metric.better, metric.scale) {
+                return wrong(format!("metric `{}` contradicts itself: {conflict}", metric.name));
             }
         }
         if self.status == Status::Success && self.metrics.is_empty() {

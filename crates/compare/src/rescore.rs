@@ -1,6 +1,6 @@
 //! Scoring stored outputs again, without running anything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{Error, Result};
 use crate::metric::Metric;
@@ -14,8 +14,8 @@ use crate::run::{Evidence, Run};
 /// each.
 ///
 /// # Errors
-/// [`Error::Record`] for a run without per-item outcomes, a scorer that returns too few maps or an unknown metric, and
-/// a metric no test item counts for.
+/// [`Error::Record`] for a run without per-item outcomes, a scorer that returns too few maps or a score that no metric
+/// is made from, and a metric no test item counts for; those of [`Metric::measure`].
 pub fn rescore(
     run: &Run,
     metrics: &[Metric],
@@ -29,9 +29,8 @@ pub fn rescore(
     if scores.len() != outcomes.len() {
         return Err(wrong(format!("{} outcomes got {} scores", outcomes.len(), scores.len())));
     }
-    if let Some(name) =
-        scores.iter().flat_map(BTreeMap::keys).find(|name| !metrics.iter().any(|m| m.name == **name))
-    {
+    let known: BTreeSet<&str> = metrics.iter().flat_map(Metric::columns).collect();
+    if let Some(name) = scores.iter().flat_map(BTreeMap::keys).find(|name| !known.contains(name.as_str())) {
         return Err(wrong(format!("the scorer returned `{name}`, which is not among its metrics")));
     }
     let outcomes: Vec<Outcome> =

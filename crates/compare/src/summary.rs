@@ -40,7 +40,7 @@ pub struct SummaryRow {
     pub task: String,
     /// The metric.
     pub metric: String,
-    /// Mean over items and seeds; a fraction for proportions.
+    /// Mean over items and seeds, or over the seeds' statistics; a fraction for proportions and correlations.
     pub value: f64,
     /// Lower end of the 95 % interval.
     pub ci_low: Option<f64>,

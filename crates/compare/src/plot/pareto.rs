@@ -134,9 +134,14 @@ impl Pareto {
     ) -> Drawn<B, Vec<Mark>> {
         let low = |p: &Contestant| self.shown(p.interval.map_or(p.score, |i| i.0));
         let high = |p: &Contestant| self.shown(p.interval.map_or(p.score, |i| i.1));
-        let bounds =
-            if self.scale == Scale::Fraction { (0.0, 100.0) } else { (f64::NEG_INFINITY, f64::INFINITY) };
-        let scores = Axis::around(self.points.iter().flat_map(|p| [low(p), high(p)]), bounds);
+        let ends = || self.points.iter().flat_map(|p| [low(p), high(p)]);
+        let bounds = match self.scale {
+            // Correlations may be negative.
+            Scale::Fraction if ends().any(|end| end < 0.0) => (-100.0, 100.0),
+            Scale::Fraction => (0.0, 100.0),
+            Scale::Plain => (f64::NEG_INFINITY, f64::INFINITY),
+        };
+        let scores = Axis::around(ends(), bounds);
         let costs = Axis::of_costs(self.points.iter().map(|p| p.cost));
         let unit = if self.scale == Scale::Fraction { " (%)" } else { "" };
         let (right, score_ends) = (costs.range().end, scores.range());

@@ -228,7 +228,8 @@ fn matrix(record: &RunRecord, sequence: &Sequence, settings: &Settings) -> Figur
     let square = |metric: &Option<MetricValue>| {
         let metric = metric.as_ref()?;
         let interval = metric.interval(settings.confidence);
-        let share = metric.value / highest;
+        // Correlations may be negative.
+        let share = (metric.value / highest).clamp(0.0, 1.0);
         Some(Square {
             shade: if metric.better == Better::Higher { share } else { 1.0 - share },
             text: words(metric),
@@ -245,15 +246,18 @@ fn matrix(record: &RunRecord, sequence: &Sequence, settings: &Settings) -> Figur
         rows.push(format!("after {task}"));
         cells.push(scores.iter().map(square).collect());
     }
-    let points =
-        |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| format!("{:.1}", 100.0 * value));
+    let scale = all().next().map_or(Scale::Fraction, |metric| metric.scale);
+    let points = |value: Option<f64>| {
+        value.map_or_else(|| "–".to_owned(), |value| score_text(value, scale, crate::Replication::Untrained))
+    };
+    let unit = if scale == Scale::Fraction { " (points)" } else { "" };
     let RunRecord { method, task, seed, .. } = record;
     Figure {
         name: slug(&format!("continual {method} {task} seed {seed}")),
         title: format!("{method} on {task}, seed {seed}: scores after each task"),
         caption: format!(
             "Columns are tasks, rows the moments of measuring; intervals cover the choice of items. Average at the end {}, \
-             backward transfer {}, forward transfer {} (points).",
+             backward transfer {}, forward transfer {}{unit}.",
             points(sequence.average()),
             points(sequence.backward_transfer()),
             points(sequence.forward_transfer())

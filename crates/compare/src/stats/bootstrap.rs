@@ -16,9 +16,13 @@ use super::{Settings, standard_normal};
 /// # Panics
 /// When there is no score.
 pub fn percentile(scores: &Scores, settings: &Settings) -> Interval {
-    let means = resampled_means(scores, settings);
-    let [low, high] = settings.tails().map(|tail| quantile(&means, tail));
-    Interval { low, high, kind: kind(scores) }
+    percentile_of(&resampled_means(scores, settings), kind(scores.seeds()), settings)
+}
+
+/// Percentile interval from the sorted values of the resamples.
+pub(super) fn percentile_of(values: &[f64], kind: IntervalKind, settings: &Settings) -> Interval {
+    let [low, high] = settings.tails().map(|tail| quantile(values, tail));
+    Interval { low, high, kind }
 }
 
 /// Bias-corrected and accelerated interval of the mean of one seed (Efron 1987); the acceleration is that of the
@@ -28,20 +32,23 @@ pub fn percentile(scores: &Scores, settings: &Settings) -> Interval {
 /// When there is no score or more than one seed.
 pub fn bca(scores: &Scores, settings: &Settings) -> Interval {
     assert_eq!(scores.seeds(), 1, "the jackknife is over clusters of one seed");
-    let means = resampled_means(scores, settings);
+    bca_of(&resampled_means(scores, settings), scores.mean(), &jackknife(scores), settings)
+}
+
+/// BCa interval from the sorted values of the resamples, the `estimate` from all clusters, and those without one each.
+pub(super) fn bca_of(values: &[f64], estimate: f64, without: &[f64], settings: &Settings) -> Interval {
     let normal = standard_normal();
-    let mean = scores.mean();
-    let n = means.len() as f64;
-    let below = means.partition_point(|&m| m < mean) as f64;
-    let not_above = means.partition_point(|&m| m <= mean) as f64;
+    let n = values.len() as f64;
+    let below = values.partition_point(|&v| v < estimate) as f64;
+    let not_above = values.partition_point(|&v| v <= estimate) as f64;
     // Never all on one side, which would make the bias infinite.
     let share = (f64::midpoint(below, not_above) / n).clamp(0.5 / n, 1.0 - 0.5 / n);
     let bias = normal.inverse_cdf(share);
-    let acceleration = acceleration(scores);
+    let acceleration = acceleration(without);
     let [low, high] = settings.tails().map(|tail| {
         let shifted = bias + normal.inverse_cdf(tail);
         let level = normal.cdf(bias + shifted / (1.0 - acceleration * shifted));
-        quantile(&means, level)
+        quantile(values, level)
     });
     Interval { low, high, kind: IntervalKind::BootstrapClusters }
 }
@@ -63,19 +70,16 @@ pub fn paired_difference(a: &Scores, b: &Scores, settings: &Settings) -> (Interv
         .filter(|d| !d.is_nan())
         .collect();
     differences.sort_by(f64::total_cmp);
-    let [low, high] = settings.tails().map(|tail| quantile(&differences, tail));
+    let interval = percentile_of(&differences, kind(a.seeds()), settings);
     let at_most = differences.partition_point(|&d| d <= 0.0);
     let at_least = differences.len() - differences.partition_point(|&d| d < 0.0);
     let p = 2.0 * (at_most.min(at_least) + 1) as f64 / (differences.len() + 1) as f64;
-    (Interval { low, high, kind: kind(a) }, p.min(1.0))
+    (interval, p.min(1.0))
 }
 
-fn kind(scores: &Scores) -> IntervalKind {
-    if scores.seeds() == 1 {
-        IntervalKind::BootstrapClusters
-    } else {
-        IntervalKind::BootstrapClustersAndSeeds
-    }
+/// What percentiles of a bootstrap over this many seeds are called.
+pub(super) fn kind(seeds: usize) -> IntervalKind {
+    if seeds == 1 { IntervalKind::BootstrapPercentile } else { IntervalKind::BootstrapClustersAndSeeds }
 }
 
 /// Whether every resample would have the same mean.
@@ -101,16 +105,23 @@ fn resampled_means(scores: &Scores, settings: &Settings) -> Vec<f64> {
 }
 
 /// Rows and columns drawn with replacement.
-struct Draws {
+pub(super) struct Draws {
     rng: ChaCha8Rng,
-    rows: Vec<usize>,
+    pub(super) rows: Vec<usize>,
     /// How often each column was drawn.
-    columns: Vec<u32>,
+    pub(super) columns: Vec<u32>,
 }
 
 impl Draws {
-    fn new(clusters: usize, seeds: usize, seed: u64) -> Self {
+    pub(super) fn new(clusters: usize, seeds: usize, seed: u64) -> Self {
         Self { rng: ChaCha8Rng::seed_from_u64(seed), rows: vec![0; clusters], columns: vec![1; seeds] }
+    }
+
+    /// The draw of that number, whatever was drawn before: draws can be shared among threads.
+    pub(super) fn nth(&mut self, number: usize) {
+        self.rng.set_stream(number as u64);
+        self.rng.set_word_pos(0);
+        self.next();
     }
 
     fn next(&mut self) {
@@ -152,16 +163,20 @@ fn quantile(sorted: &[f64], level: f64) -> f64 {
     below + (above - below) * position.fract()
 }
 
-/// `Σd³ / 6(Σd²)^{3/2}` of the jackknife deviations `d = mean(θ₍.₎) − θ₍ᵢ₎`.
-fn acceleration(scores: &Scores) -> f64 {
+/// The means without each cell.
+fn jackknife(scores: &Scores) -> Vec<f64> {
     let total = scores.total();
-    let without: Vec<f64> = scores
+    scores
         .cells()
         .iter()
         .map(|cell| Cell { sum: total.sum - cell.sum, count: total.count - cell.count })
         .filter(|rest| rest.count > 0)
         .map(Cell::mean)
-        .collect();
+        .collect()
+}
+
+/// `Σd³ / 6(Σd²)^{3/2}` of the jackknife deviations `d = mean(θ₍.₎) − θ₍ᵢ₎`.
+fn acceleration(without: &[f64]) -> f64 {
     let center = without.iter().sum::<f64>() / without.len() as f64;
     let moment = |power| without.iter().map(|theta| (center - theta).powi(power)).sum::<f64>();
     let spread = moment(2).powf(1.5);

@@ -51,7 +51,7 @@ pub fn mean(scores: &Scores) -> Crossed {
 }
 
 /// `centered` holds `y_cs − estimate`, cluster by cluster.
-fn analyze(centered: &[f64], seeds: usize, estimate: f64) -> Crossed {
+pub(super) fn analyze(centered: &[f64], seeds: usize, estimate: f64) -> Crossed {
     let clusters = centered.len() / seeds;
     assert!(clusters > 1 && seeds > 1, "variance components need two clusters and two seeds");
     let (c, s) = (clusters as f64, seeds as f64);

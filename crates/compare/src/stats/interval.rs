@@ -21,6 +21,8 @@ pub enum IntervalKind {
     Wilson,
     /// Bootstrap over clusters, bias-corrected and accelerated (BCa).
     BootstrapClusters,
+    /// Bootstrap over clusters, percentiles.
+    BootstrapPercentile,
     /// Bootstrap over clusters and seeds, percentiles.
     BootstrapClustersAndSeeds,
     /// Bonett and Price's interval of a difference of paired proportions.
@@ -37,6 +39,7 @@ impl IntervalKind {
         match self {
             Self::Wilson => "Wilson",
             Self::BootstrapClusters => "BCa bootstrap over item clusters",
+            Self::BootstrapPercentile => "percentile bootstrap over item clusters",
             Self::BootstrapClustersAndSeeds => "percentile bootstrap over items and seeds",
             Self::BonettPrice => "Bonett–Price",
             Self::Newcombe => "Newcombe",

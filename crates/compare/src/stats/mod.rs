@@ -1,22 +1,28 @@
 //! Intervals, paired tests, multiple comparisons and power.
 //!
 //! Distributions come from `statrs`; what stands here is what no library has. Everything is checked against numbers
-//! from scipy and statsmodels (`tests/golden/generate.py`).
+//! from scipy, statsmodels, scikit-learn and sacrebleu (`tests/golden/`).
 
 pub mod bootstrap;
+mod cells;
 pub mod crossed;
 pub mod effect;
 pub mod holm;
 pub mod interval;
 pub mod letters;
 pub mod mcnemar;
+pub mod nonlinear;
 pub mod permutation;
 pub mod power;
 pub mod proportions;
+pub mod sample;
 pub mod scores;
+pub mod statistic;
 
 pub use interval::{Interval, IntervalKind, wilson};
+pub use sample::Sample;
 pub use scores::Scores;
+pub use statistic::Statistic;
 
 use statrs::distribution::{ContinuousCDF, Normal};
 

@@ -50,20 +50,21 @@ pub fn paired(a: &Scores, b: &Scores, settings: &Settings) -> f64 {
         return extreme.count() as f64 / f64::from(all);
     }
     let mut rng = ChaCha8Rng::seed_from_u64(settings.seed);
-    let mut bits = Bits { word: 0, left: 0 };
+    let mut bits = Bits::default();
     let extreme =
         (0..settings.resamples).filter(|_| statistic(&mut || bits.next(&mut rng)) >= threshold).count();
     (extreme + 1) as f64 / (settings.resamples + 1) as f64
 }
 
 /// Single random bits.
-struct Bits {
+#[derive(Default)]
+pub(super) struct Bits {
     word: u64,
     left: u32,
 }
 
 impl Bits {
-    fn next(&mut self, rng: &mut ChaCha8Rng) -> bool {
+    pub(super) fn next(&mut self, rng: &mut ChaCha8Rng) -> bool {
         if self.left == 0 {
             (self.word, self.left) = (rng.next_u64(), u64::BITS);
         }

@@ -93,16 +93,6 @@ impl Scores {
         self.total().mean()
     }
 
-    /// The same scores under `seeds` seeds: what a model that no seed changes would have scored.
-    ///
-    /// # Panics
-    /// When there is more than one seed already.
-    pub(crate) fn repeated(&self, seeds: usize) -> Self {
-        assert_eq!(self.seeds, 1, "only scores of one seed can be repeated");
-        let cells = self.cells.iter().flat_map(|&cell| std::iter::repeat_n(cell, seeds)).collect();
-        Self { seeds, cells, binary: self.binary }
-    }
-
     /// One seed alone.
     ///
     /// # Panics
