@@ -6,6 +6,10 @@ mod records;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use tasks::{Permission, TaskConfig};
+
+use crate::Result;
+use crate::config::read_task;
 
 pub use adapters::{DoctorArgs, ExportArgs, MergeArgs, MergeIntoBaseArgs, Vote};
 pub use records::{GateArgs, ReportArgs};
@@ -119,6 +123,36 @@ pub struct StorageArgs {
     pub quantize: Option<String>,
 }
 
+/// What tasks need besides their files.
+#[derive(Clone, Debug, Default, Args)]
+pub struct TaskArgs {
+    /// Folder of data files, for tasks that read files.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Lay a preset of the task files over them: `reference` does as the paper's own code does.
+    #[arg(long, value_name = "NAME")]
+    pub preset: Option<String>,
+    /// Run programs that a model wrote even where nothing keeps them from the network and from your files.
+    #[arg(long)]
+    pub allow_unsafe_code_execution: bool,
+}
+
+impl TaskArgs {
+    /// A provided task by name, or a task file, with the preset laid over.
+    ///
+    /// # Errors
+    /// For an unknown name or preset, or a file that does not parse.
+    pub fn read(&self, name: &str) -> Result<TaskConfig> {
+        let task = read_task(name)?;
+        Ok(self.preset.as_deref().map_or(Ok(task.clone()), |preset| task.preset(preset))?)
+    }
+
+    /// What generated code may do.
+    pub fn permission(&self) -> Permission {
+        if self.allow_unsafe_code_execution { Permission::Unsafe } else { Permission::Isolated }
+    }
+}
+
 /// Options of `run`, `plan` and `show`.
 #[derive(Clone, Debug, Args)]
 pub struct RunArgs {
@@ -138,9 +172,9 @@ pub struct RunArgs {
     /// How its frozen layers are stored.
     #[command(flatten)]
     pub storage: StorageArgs,
-    /// Folder of data files, for tasks that read files.
-    #[arg(long, value_name = "DIR")]
-    pub data: Option<PathBuf>,
+    /// What tasks need besides their files.
+    #[command(flatten)]
+    pub tasks: TaskArgs,
     /// First seed.
     #[arg(long, default_value_t = 0, value_name = "S")]
     pub seed: u64,
@@ -196,9 +230,9 @@ pub struct EvalArgs {
     /// How its frozen layers are stored.
     #[command(flatten)]
     pub storage: StorageArgs,
-    /// Folder of data files.
-    #[arg(long, value_name = "DIR")]
-    pub data: Option<PathBuf>,
+    /// What tasks need besides their files.
+    #[command(flatten)]
+    pub tasks: TaskArgs,
     /// Prompts answered at a time. Scores do not depend on it.
     #[arg(long, default_value_t = 64)]
     pub batch_size: usize,

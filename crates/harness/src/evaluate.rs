@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use compare::Outcome;
 use peft_core::{Mode, Seeds};
-use tasks::{Reduction, Scorer, Sequence, Split, Task};
+use tasks::{Item, Judged, Permission, Reduction, Scorer, Sequence, Split, Task};
 
 use crate::feed::{Cut, step_data};
 use crate::part::Part;
@@ -36,8 +36,10 @@ pub struct Examiner<'a> {
     pub task: &'a Task,
     /// The model's tokenizer.
     pub text: &'a Text,
-    /// Prompts answered at a time.
+    /// Prompts answered at a time, unless the task says how many.
     pub batch_size: usize,
+    /// What generated code may do.
+    pub permission: Permission,
     /// Streams of sampled decoding.
     pub seeds: &'a Seeds,
     /// How progress is shown.
@@ -52,32 +54,52 @@ impl Examiner<'_> {
     pub fn score(&self, learner: &dyn Solver, split: Split, label: &str) -> Result<Scored> {
         let started = Instant::now();
         let config = self.task.config();
-        let items = self.task.items(split);
-        let exam = Exam { task: config, text: self.text, batch_size: self.batch_size, seeds: self.seeds };
+        let all = self.task.items(split);
+        let batch = config.decoding.batch;
+        let items = &all[..batch.map_or(all.len(), |batch| batch.answered(all.len()))];
+        let batch_size = batch.map_or(self.batch_size, |batch| batch.size);
+        let exam = Exam { task: config, text: self.text, batch_size, seeds: self.seeds };
         let mut progress = self.display.start(label, items.len() as u64);
         let answers = learner.answers(&exam, items, &mut progress)?;
-        let outputs: Vec<String> = answers.texts.into_iter().map(|mut texts| texts.swap_remove(0)).collect();
 
-        let scorer = Scorer::new(&config.scoring);
-        let scores = scorer.score(items, &outputs)?;
+        let scorer = Scorer::new(&config.scoring).permit(self.permission);
+        let scores = match config.decoding.judged {
+            Judged::Answer => scorer.score(items, &answers.texts),
+            Judged::PromptAndAnswer => scorer.score(items, &after_prompts(items, &answers.texts)),
+        }?;
         if let Some(metric) = scorer.metrics().first() {
             let value = metric.value(&scores).map_or("–".to_owned(), |value| format!("{value:.3}"));
             progress.finish(&format!("{} {value}", metric.name));
         }
-        let outcome = |((item, output), scores): ((&tasks::Item, String), tasks::Scores)| Outcome {
+        let outcome = |((item, texts), scores): ((&Item, Vec<String>), tasks::Scores)| Outcome {
             id: item.id.clone(),
             cluster: item.cluster.clone(),
             split: compare_split(split),
-            output,
+            output: output(texts),
             scores: scores.into_iter().map(|(name, score)| (name.to_owned(), score)).collect(),
         };
         Ok(Scored {
-            outcomes: items.iter().zip(outputs).zip(scores).map(outcome).collect(),
+            outcomes: items.iter().zip(answers.texts).zip(scores).map(outcome).collect(),
             metrics: scorer.metrics().iter().map(metric).collect(),
             time: started.elapsed(),
             truncated: answers.cut,
         })
     }
+}
+
+fn after_prompts(items: &[Item], texts: &[Vec<String>]) -> Vec<Vec<String>> {
+    let one = |(item, texts): (&Item, &Vec<String>)| {
+        texts.iter().map(|text| format!("{}{text}", item.prompt)).collect()
+    };
+    items.iter().zip(texts).map(one).collect()
+}
+
+/// What an outcome keeps: the text, or, of several samples, a JSON list of them.
+fn output(mut texts: Vec<String>) -> String {
+    if texts.len() == 1 {
+        return texts.swap_remove(0);
+    }
+    serde_json::to_string(&texts).expect("texts print")
 }
 
 /// Mean loss of `sequences`: the validation curve.
@@ -131,9 +153,23 @@ pub fn compare_split(split: Split) -> compare::Split {
 }
 
 fn metric(metric: &tasks::Metric) -> compare::Metric {
+    use compare::Aggregate as There;
+    use tasks::Aggregate as Here;
+    let aggregate = match metric.aggregate {
+        Here::Mean => There::Mean,
+        Here::Matthews => There::Matthews,
+        Here::F1 => There::F1,
+        Here::Pearson => There::Pearson,
+        Here::Spearman => There::Spearman,
+        Here::Bleu => There::Bleu,
+        Here::Perplexity => There::Perplexity,
+        Here::BitsPerCharacter => There::BitsPerCharacter,
+        Here::NatsPerToken => There::NatsPerToken,
+    };
     let better = match metric.better {
         tasks::Better::Higher => compare::Better::Higher,
         tasks::Better::Lower => compare::Better::Lower,
     };
-    compare::Metric { better, ..compare::Metric::new(metric.name, metric.version.to_string()) }
+    let version = metric.version.to_string();
+    compare::Metric { better, ..compare::Metric::aggregated(metric.name, version, aggregate) }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use compare::{Evidence, Run, RunRecord, Status, Store};
 use jiff::Timestamp;
 use peft_core::device;
-use tasks::{Split, Task, TaskConfig};
+use tasks::{Scorer, Split, Task, TaskConfig};
 
 use crate::cli::RunArgs;
 use crate::config::{Experiment, RunOptions, sibling};
@@ -176,7 +176,7 @@ impl<'a> Queue<'a> {
         let session = self.sessions.get_mut(&session_key).expect("loaded just now");
         let task_key = format!("{} {}", experiment.task.training.model, experiment.task.to_toml());
         if !self.prepared.contains_key(&task_key) {
-            let prepared = prepare(&experiment.task, session, self.options.data.as_deref())?;
+            let prepared = prepare(&experiment.task, session, &self.options, self.display)?;
             self.prepared.insert(task_key.clone(), prepared);
         }
         Ok(Context {
@@ -190,16 +190,25 @@ impl<'a> Queue<'a> {
     }
 }
 
-/// Loads and encodes a task for a model.
+/// Loads and encodes a task for a model, and says what of the test split occurs in training.
 ///
 /// # Errors
-/// If data are missing or malformed, or nothing is left to train on.
+/// If data are missing or malformed, nothing is left to train on, or this machine cannot score the task.
 pub fn prepare(
     config: &TaskConfig,
     session: &Session<Box<dyn Solver>>,
-    data: Option<&Path>,
+    options: &RunOptions,
+    display: Display,
 ) -> Result<Prepared> {
-    let task = Task::load(config.clone(), data)?;
+    let scored_by = Scorer::new(&config.scoring).permit(options.permission).check_environment()?;
+    let task = Task::load(config.clone(), options.data.as_deref())?;
+    task.require(Split::Train)?;
+    task.require(Split::Test)?;
+    let overlap = task.overlap();
+    if overlap.prompt.test_in_train > 0 {
+        let (repeated, all) = (overlap.prompt.test_in_train, task.items(Split::Test).len());
+        display.say(&format!("{}: {repeated} of {all} test prompts occur in training", config.name));
+    }
     let encode = |split| session.learner.examples(config, &session.text, task.items(split));
     let train = encode(Split::Train)?;
     if train.sequences.is_empty() {
@@ -207,7 +216,7 @@ pub fn prepare(
         return Err(tasks::Error::NothingToTrainOn { split: "training", dropped }.into());
     }
     let validation = encode(Split::Validation)?;
-    Ok(Prepared { task, train, validation })
+    Ok(Prepared { task, train, validation, overlap, scored_by })
 }
 
 /// What decides which model is loaded: a head is drawn for each task and seed.

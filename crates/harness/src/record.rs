@@ -46,7 +46,16 @@ fn common(record: &mut RunRecord, experiment: &Experiment, context: &Context<'_>
     record.suite.clone_from(&experiment.suite);
     record.model = Model { name: session.name.clone(), fingerprint: Some(session.fingerprint.clone()) };
     record.environment = environment(session);
-    let task = &context.prepared.task;
+    let prepared = context.prepared;
+    let repeated = &prepared.overlap.prompt;
+    if repeated.test_in_train + repeated.test_in_validation > 0 {
+        record.notes.push(format!(
+            "{} test prompts occur in the training split, {} in the validation split",
+            repeated.test_in_train, repeated.test_in_validation
+        ));
+    }
+    record.notes.extend(prepared.scored_by.iter().map(|by| format!("generated code ran with {by}")));
+    let task = &prepared.task;
     for split in [Split::Train, Split::Validation, Split::Test] {
         let items = task.items(split);
         let data = DataSplit { hash: task.digest(split), items: Some(items.len() as u64) };

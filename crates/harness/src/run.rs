@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use peft_core::{
     Adaptable, Attachment, Continuation, Method, Phase, Seeds, StateDict, Targets, device, tensor_file,
 };
-use tasks::{Encoded, Select, Split, Task};
+use tasks::{Encoded, Overlap, Select, Split, Task};
 
 use crate::adapter::{Provenance, adapter_file};
 use crate::config::{Experiment, RunOptions};
@@ -30,6 +30,10 @@ pub struct Prepared {
     pub train: Encoded,
     /// Its validation split in tokens.
     pub validation: Encoded,
+    /// What occurs twice in its data.
+    pub overlap: Overlap,
+    /// What runs generated code, where scoring does.
+    pub scored_by: Option<String>,
 }
 
 /// Where a run takes place.
@@ -146,6 +150,7 @@ fn examiner<'a>(context: &'a Context<'_>, streams: &'a Seeds) -> Examiner<'a> {
         task: &context.prepared.task,
         text: &context.session.text,
         batch_size: evaluate::BATCH_SIZE,
+        permission: context.options.permission,
         seeds: streams,
         display: context.display,
     }
@@ -185,6 +190,7 @@ fn train_cell(
             task: &context.prepared.task,
             text,
             batch_size: evaluate::BATCH_SIZE,
+            permission: context.options.permission,
             seeds: streams,
             display: Display::Quiet,
         },
@@ -262,13 +268,13 @@ impl Watch<'_> {
             other => other?,
         };
         for metric in &scored.metrics {
-            if let Some(value) = mean(&scored, &metric.name) {
+            if let Some(value) = value(&scored, metric)? {
                 self.curves.validation.entry(metric.name.clone()).or_default().push(Point::new(done, value));
             }
         }
         self.curves.validation.entry("loss".to_owned()).or_default().push(Point::new(done, loss?));
         let primary = &scored.metrics[0];
-        if let (Select::BestValidation, Some(value)) = (self.select, mean(&scored, &primary.name)) {
+        if let (Select::BestValidation, Some(value)) = (self.select, value(&scored, primary)?) {
             let value = if primary.better == compare::Better::Higher { value } else { -value };
             if self.best.as_ref().is_none_or(|(best, _)| value > *best) {
                 let tensors = attachment.store().adapter_tensors();
@@ -279,9 +285,8 @@ impl Watch<'_> {
     }
 }
 
-fn mean(scored: &Scored, metric: &str) -> Option<f64> {
-    let values: Vec<f64> = scored.outcomes.iter().filter_map(|o| o.scores.get(metric).copied()).collect();
-    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+fn value(scored: &Scored, metric: &compare::Metric) -> Result<Option<f64>> {
+    Ok(metric.measure_on(compare::Split::Validation, &scored.outcomes)?.map(|measured| measured.value))
 }
 
 fn score_test(

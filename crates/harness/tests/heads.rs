@@ -76,7 +76,9 @@ fn learn(folder: &Path, lr: &str) -> (PathBuf, f64) {
     let data = folder.display().to_string();
     let rate = format!("method.optimizer.lr={lr}");
     let seen = ["--task", &file, "--data", &data];
-    succeeds(&[&["run"], &seen[..], &["--method", "lora", "--set", &rate, "--quiet", "--out", &out]].concat());
+    succeeds(
+        &[&["run"], &seen[..], &["--method", "lora", "--set", &rate, "--quiet", "--out", &out]].concat(),
+    );
     let record = records(Path::new(&out)).into_iter().find(|record| record["method"] == "lora").unwrap();
     (PathBuf::from(out), record["metrics"][0]["value"].as_f64().unwrap())
 }
@@ -109,7 +111,10 @@ fn classes_are_learned_and_saved_with_their_head() {
     let adapter = out.join("adapters/toy/lora/seed-0");
     let config: Value =
         serde_json::from_str(&std::fs::read_to_string(adapter.join("adapter_config.json")).unwrap()).unwrap();
-    assert_eq!((&config["task_type"], &config["modules_to_save"]), (&json!("SEQ_CLS"), &json!(["classifier"])));
+    assert_eq!(
+        (&config["task_type"], &config["modules_to_save"]),
+        (&json!("SEQ_CLS"), &json!(["classifier"]))
+    );
     let name = |path: &Path| path.display().to_string();
     let (file, data) = (name(&folder.path().join("toy.toml")), name(folder.path()));
     let (adapter, again) = (name(&adapter), name(&folder.path().join("again")));
@@ -180,9 +185,9 @@ fn another_text_is_learned() {
         },
         "model": { "type": "WordLevel", "vocab": ids, "unk_token": "<unk>" },
     });
-    let items = (0..4).map(|i| {
-        json!({ "text": words[i], "second": "", "label": words[i + 4], "answers": "[]", "starts": "[]" })
-    });
+    let items = (0..4).map(
+        |i| json!({ "text": words[i], "second": "", "label": words[i + 4], "answers": "[]", "starts": "[]" }),
+    );
     let model = tempfile::tempdir().unwrap();
     for name in ["config.json", "model.safetensors"] {
         std::fs::copy(case.join(name), model.path().join(name)).unwrap();

@@ -87,8 +87,10 @@ fn pass_at_k_looks_at_all_samples() {
 /// `data/..` below `shared/` beside the workspace.
 fn shared(path: &str) -> Option<PathBuf> {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let found =
-        ["../shared", "../../shared"].map(|up| workspace.join(up).join(path)).into_iter().find(|p| p.exists());
+    let found = ["../shared", "../../shared"]
+        .map(|up| workspace.join(up).join(path))
+        .into_iter()
+        .find(|p| p.exists());
     if found.is_none() {
         eprintln!("skipped: ../shared/{path} is not there");
     }
@@ -127,7 +129,12 @@ fn passing(scorer: &Scorer, items: &[Item], field: &str, make: impl Fn(&str) -> 
     let made: Vec<_> = items.iter().map(|item| make(&item.fields[field])).collect();
     let outputs: Vec<_> = made.iter().map(|made| vec![made.clone()]).collect();
     let scores = scorer.score(items, &outputs).unwrap();
-    items.iter().zip(scores).filter(|(_, scores)| scores["pass@1"] == 1.0).map(|(item, _)| item.id.clone()).collect()
+    items
+        .iter()
+        .zip(scores)
+        .filter(|(_, scores)| scores["pass@1"] == 1.0)
+        .map(|(item, _)| item.id.clone())
+        .collect()
 }
 
 /// Every `return x` returns `not x`; the most direct way to make a right function wrong.
@@ -137,7 +144,8 @@ fn negated(code: &str) -> String {
 
 /// Every whole number is one more.
 fn shifted(code: &str) -> String {
-    let more = |found: &Captures<'_>| found[0].parse::<u128>().map_or(found[0].to_owned(), |n| (n + 1).to_string());
+    let more =
+        |found: &Captures<'_>| found[0].parse::<u128>().map_or(found[0].to_owned(), |n| (n + 1).to_string());
     Regex::new(r"\b[0-9]+\b").unwrap().replace_all(code, more).into_owned()
 }
 

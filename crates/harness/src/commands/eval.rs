@@ -13,7 +13,7 @@ use tch::Tensor;
 use super::run::table;
 use super::{print, use_threads};
 use crate::cli::EvalArgs;
-use crate::config::{parse_dtype, read_task, storage_or};
+use crate::config::{parse_dtype, storage_or};
 use crate::evaluate::Examiner;
 use crate::progress::Display;
 use crate::queue::check_writable;
@@ -29,7 +29,7 @@ pub(super) fn execute(args: &EvalArgs) -> Result<()> {
     if let Some(out) = &args.out {
         check_writable(out)?;
     }
-    let configs = args.task.iter().map(|name| read_task(name)).collect::<Result<Vec<_>>>()?;
+    let configs = args.task.iter().map(|name| args.tasks.read(name)).collect::<Result<Vec<_>>>()?;
     let mut session = open(args, &configs)?;
     let method = match &args.adapter {
         Some(folder) => {
@@ -55,12 +55,14 @@ pub(super) fn execute(args: &EvalArgs) -> Result<()> {
     let display = Display::choose(args.quiet);
     let mut runs = Vec::new();
     for config in configs {
-        let task = Task::load(config, args.data.as_deref())?;
+        let task = Task::load(config, args.tasks.data.as_deref())?;
+        task.require(Split::Test)?;
         let seeds = Seeds::new(0);
         let examiner = Examiner {
             task: &task,
             text: &session.text,
             batch_size: args.batch_size,
+            permission: args.tasks.permission(),
             seeds: &seeds,
             display,
         };

@@ -85,7 +85,7 @@ impl Plan {
             return Ok(Self { config, parameters, sites, data: None });
         }
         let text = Text::load(&files)?;
-        let task = Task::load(experiment.task.clone(), args.data.as_deref())?;
+        let task = Task::load(experiment.task.clone(), args.tasks.data.as_deref())?;
         let train = Encoder::new(task.config(), &text.tokenizer)?.sequences(task.items(Split::Train))?;
         Ok(Self { config, parameters, sites, data: Some((train, text.tokenizer.pad())) })
     }

@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 
 use peft_core::{MethodInfo, Modules, Targets};
 use serde_json::{Value, json};
-use tasks::{Dtype, Quantization, TaskConfig};
+use tasks::{Dtype, Permission, Quantization, TaskConfig};
 
 use super::{Assignment, MethodConfig, Overlay, Suite, method_file, suite_file};
 use crate::cli::{RunArgs, StorageArgs};
@@ -13,6 +13,8 @@ use crate::{Error, Result};
 pub struct RunOptions {
     /// Folder of data files.
     pub data: Option<PathBuf>,
+    /// What generated code may do.
+    pub permission: Permission,
     /// Sequences of one forward pass.
     pub micro_batch: Option<usize>,
     /// Whether several sequences share a row.
@@ -25,7 +27,8 @@ impl RunOptions {
     /// As the command line says.
     pub fn new(args: &RunArgs) -> Self {
         Self {
-            data: args.data.clone(),
+            data: args.tasks.data.clone(),
+            permission: args.tasks.permission(),
             micro_batch: args.micro_batch.map(|n| n as usize),
             packing: args.packing,
             gradient_checkpointing: args.gradient_checkpointing,
@@ -86,7 +89,7 @@ impl Layers {
     fn read(args: &RunArgs) -> Result<(Self, Vec<TaskConfig>)> {
         let suite = read_suite(&args.suite)?;
         let names = if args.task.is_empty() { suite.tasks.clone() } else { args.task.clone() };
-        let tasks = names.iter().map(|name| read_task(name)).collect::<Result<Vec<_>>>()?;
+        let tasks = names.iter().map(|name| args.tasks.read(name)).collect::<Result<Vec<_>>>()?;
         // A task from elsewhere is not judged by the suite's settings.
         let suite = tasks.iter().all(|task| suite.tasks.contains(&task.name)).then_some(suite);
         let mut overlays: Vec<Overlay> = suite.iter().map(|suite| suite.settings.clone()).collect();
