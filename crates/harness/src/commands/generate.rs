@@ -31,8 +31,7 @@ pub(super) fn execute(args: &GenerateArgs) -> Result<()> {
     } else {
         Strategy::Greedy
     };
-    let decoding =
-        Decoding { strategy, max_new_tokens: args.max_new_tokens, samples: 1, stop: args.stop.clone() };
+    let decoding = Decoding::new(strategy, args.max_new_tokens, args.stop.clone());
     let mut prompt: Vec<u32> = session.text.tokenizer.bos().into_iter().collect();
     prompt.extend(session.text.tokenizer.encode(&args.prompt)?);
 

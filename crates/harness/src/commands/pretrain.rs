@@ -263,7 +263,7 @@ fn probe(learner: &CausalLm, text: &Text, data: &PretrainData) -> Result<BTreeMa
     /// Longer than any expected continuation.
     const NEW_TOKENS: usize = 24;
     let stop = vec!["\n".to_owned()];
-    let decoding = Decoding { strategy: Strategy::Greedy, max_new_tokens: NEW_TOKENS, samples: 1, stop };
+    let decoding = Decoding::new(Strategy::Greedy, NEW_TOKENS, stop);
     let mut shares = BTreeMap::new();
     for skill in tasks::mini::Skill::ALL {
         let asked = probes(skill, data.probes.seed, data.probes.items);

@@ -128,6 +128,11 @@ impl Strategy {
 }
 
 impl Decoding {
+    /// One answer to each prompt, which alone is judged.
+    pub fn new(strategy: Strategy, max_new_tokens: usize, stop: Vec<String>) -> Self {
+        Self { strategy, max_new_tokens, samples: 1, stop, judged: Judged::Answer, batch: None }
+    }
+
     pub(super) fn check(&self) -> Result<(), Problem> {
         if self.max_new_tokens == 0 {
             return Err(Problem::new("max_new_tokens", "`max_new_tokens` must be positive"));
