@@ -44,9 +44,9 @@ pub enum Aggregate {
     Matthews,
     /// F1 of class 1 in the classes `gold` and `predicted`: 2 tp / (2 tp + fp + fn), 0 where class 1 never occurs.
     F1,
-    /// Pearson's correlation of the values `gold` and `predicted`; none where one of them never varies.
+    /// Pearson's correlation of the values `gold` and `predicted`; 0 where one of them never varies.
     Pearson,
-    /// Spearman's rank correlation of the values `gold` and `predicted`, equal values sharing their mean rank; none
+    /// Spearman's rank correlation of the values `gold` and `predicted`, equal values sharing their mean rank; 0
     /// where one of them never varies.
     Spearman,
     /// Corpus BLEU from 0 to 1, of the sums of the columns `bleu.*`.
@@ -81,7 +81,7 @@ impl Metric {
         }
     }
 
-    /// The metric over items; none where no item counts or the value is not defined for those that do.
+    /// The metric over items; none where no item counts, or nothing is counted in those that do (texts without tokens).
     pub fn value(&self, scores: &[Scores]) -> Option<f64> {
         let columns = self.columns();
         let row = |scores: &Scores| -> Option<Vec<f64>> {
@@ -99,8 +99,8 @@ impl Metric {
             Aggregate::Mean => Some(sums()[0] / rows.len() as f64),
             Aggregate::Matthews => Some(statistic::matthews(&pairs())),
             Aggregate::F1 => Some(statistic::f1(&pairs())),
-            Aggregate::Pearson => statistic::pearson(&pairs()),
-            Aggregate::Spearman => statistic::spearman(&pairs()),
+            Aggregate::Pearson => Some(statistic::pearson(&pairs())),
+            Aggregate::Spearman => Some(statistic::spearman(&pairs())),
             Aggregate::Bleu => Some(statistic::bleu(&sums())),
             Aggregate::Perplexity => ratio().map(f64::exp),
             Aggregate::BitsPerCharacter => ratio().map(|nats| nats / std::f64::consts::LN_2),

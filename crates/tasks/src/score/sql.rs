@@ -49,7 +49,7 @@ mod tests {
             ("select name\nfrom t where city = \"New  York\" and note = 'it''s';", 1.0),
             (r#"select name from t where city = "new  york" and note = 'it''s'"#, 0.0),
             (r#"select name from t where city = "New York" and note = 'it''s'"#, 0.0),
-            (r#"select name from t where city = 'New  York' and note = 'it''s'"#, 0.0),
+            ("select name from t where city = 'New  York' and note = 'it''s'", 0.0),
             ("select name from t", 0.0),
             ("", 0.0),
         ] {

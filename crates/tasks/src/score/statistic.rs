@@ -29,20 +29,21 @@ pub fn f1(pairs: &[[f64; 2]]) -> f64 {
     if either == 0.0 { 0.0 } else { 2.0 * both / either }
 }
 
-/// Pearson's correlation of values `[gold, predicted]`; none where one side never varies.
-pub fn pearson(pairs: &[[f64; 2]]) -> Option<f64> {
+/// Pearson's correlation of values `[gold, predicted]`; 0 where one side never varies, which SciPy leaves undefined: a
+/// model that always says the same has learnt nothing.
+pub fn pearson(pairs: &[[f64; 2]]) -> f64 {
     let varies = |side: usize| pairs.iter().any(|pair| pair[side] != pairs[0][side]);
     if !varies(0) || !varies(1) {
-        return None;
+        return 0.0;
     }
     let n = pairs.len() as f64;
     let mean = [0, 1].map(|side| pairs.iter().map(|pair| pair[side]).sum::<f64>() / n);
     let moment = |a: usize, b: usize| pairs.iter().map(|p| (p[a] - mean[a]) * (p[b] - mean[b])).sum::<f64>();
-    Some((moment(0, 1) / (moment(0, 0).sqrt() * moment(1, 1).sqrt())).clamp(-1.0, 1.0))
+    (moment(0, 1) / (moment(0, 0).sqrt() * moment(1, 1).sqrt())).clamp(-1.0, 1.0)
 }
 
 /// Spearman's rank correlation: Pearson's of the ranks.
-pub fn spearman(pairs: &[[f64; 2]]) -> Option<f64> {
+pub fn spearman(pairs: &[[f64; 2]]) -> f64 {
     let [gold, predicted] =
         [0, 1].map(|side| ranks(&pairs.iter().map(|pair| pair[side]).collect::<Vec<_>>()));
     pearson(&gold.into_iter().zip(predicted).map(|(gold, predicted)| [gold, predicted]).collect::<Vec<_>>())

@@ -8,14 +8,15 @@ pub const METRICS: &[Metric] = &[
         ..Metric::fraction(
             "pearson",
             "Pearson's correlation of the right and the answered values, from -1 to 1; an answer that is no number \
-             counts as 0. As `scipy.stats.pearsonr`.",
+             counts as 0. As `scipy.stats.pearsonr`, but 0 where one side never varies.",
         )
     },
     Metric {
         aggregate: Aggregate::Spearman,
         ..Metric::fraction(
             "spearman",
-            "Spearman's rank correlation of the same values, from -1 to 1. As `scipy.stats.spearmanr`.",
+            "Spearman's rank correlation of the same values, from -1 to 1. As `scipy.stats.spearmanr`, but 0 \
+             where one side never varies.",
         )
     },
 ];

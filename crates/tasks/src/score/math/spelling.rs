@@ -1,6 +1,9 @@
 //! When two answers are the same but for how they are written: `is_equiv` of Hendrycks et al., rule by rule in their
 //! order, with its oddities.
 
+use std::iter;
+use std::str::Split;
+
 /// Whether both read the same after normalization. Where one cannot be normalized, both must be the same text.
 pub fn equivalent(one: &str, other: &str) -> bool {
     match (normalize(one), normalize(other)) {
@@ -27,32 +30,25 @@ fn normalize(text: &str) -> Option<String> {
         text = text.replace(from, to);
     }
     text = without_unit(text)?;
-    for (from, to) in [(r"\%", ""), ("%", ""), (" .", " 0."), ("{.", "{0.")] {
+    for (from, to) in [(r"\%", ""), (" .", " 0."), ("{.", "{0.")] {
         text = text.replace(from, to);
     }
     if text.starts_with('.') {
         text.insert(0, '0');
     }
-    if let Some((_, value)) = split_in_two(&text, '=').filter(|(name, _)| name.chars().count() <= 2) {
-        text = value.to_owned();
-    }
-    text = braced_roots(&text)?.replace(' ', "");
-    text = braced_fractions(text)?;
-    if text == "0.5" {
-        text = r"\frac{1}{2}".to_owned();
-    }
-    Some(slash_as_fraction(text))
+    let value = match split_in_two(&text, '=') {
+        Some((name, value)) if name.chars().count() <= 2 => value,
+        _ => &text,
+    };
+    let value = braced_fractions(braced_roots(value)?.replace(' ', ""))?;
+    Some(slash_as_fraction(if value == "0.5" { r"\frac{1}{2}".to_owned() } else { value }))
 }
 
 /// A unit stands in `\text{ ` at the right.
 fn without_unit(text: String) -> Option<String> {
-    let mut parts = text.split(r"\text{ ");
-    let value = parts.next()?.to_owned();
-    let unit = parts.next();
-    match (unit, parts.next()) {
-        (_, Some(_)) => None,
-        (Some(_), None) => Some(value),
-        (None, None) => Some(text),
+    match split(&text, r"\text{ ") {
+        (_, units) if units.clone().count() > 1 => None,
+        (value, _) => Some(value.to_owned()),
     }
 }
 
@@ -63,39 +59,39 @@ fn split_in_two(text: &str, at: char) -> Option<(&str, &str)> {
 
 /// `\sqrt3` becomes `\sqrt{3}`.
 fn braced_roots(text: &str) -> Option<String> {
-    let mut parts = text.split(r"\sqrt");
-    let mut braced = parts.next()?.to_owned();
-    for part in parts {
-        let first = part.chars().next()?;
-        if first == '{' {
-            braced += &format!(r"\sqrt{part}");
-        } else {
-            braced += &format!(r"\sqrt{{{first}}}{}", &part[first.len_utf8()..]);
+    let root = |part: &str| {
+        let mut characters = part.chars();
+        match characters.next()? {
+            '{' => Some(format!(r"\sqrt{part}")),
+            first => Some(format!(r"\sqrt{{{first}}}{}", characters.as_str())),
         }
-    }
-    Some(braced)
+    };
+    let (before, parts) = split(text, r"\sqrt");
+    iter::once(Some(before.to_owned())).chain(parts.map(root)).collect()
 }
 
 /// `\frac12` and `\frac1{2}` become `\frac{1}{2}`. Where one has a single character after it, nothing changes at all.
 fn braced_fractions(text: String) -> Option<String> {
-    let mut parts = text.split(r"\frac");
-    let mut braced = parts.next()?.to_owned();
-    for part in parts {
+    let fraction = |part: &str| {
         let mut characters = part.chars();
-        let first = characters.next()?;
-        if first == '{' {
-            braced += &format!(r"\frac{part}");
-            continue;
+        match (characters.next(), characters.next(), characters.as_str()) {
+            (Some(over), Some('{'), rest) if over != '{' => format!(r"\frac{{{over}}}{{{rest}"),
+            (Some(over), Some(under), rest) if over != '{' => format!(r"\frac{{{over}}}{{{under}}}{rest}"),
+            _ => format!(r"\frac{part}"),
         }
-        let Some(second) = characters.next() else { return Some(text) };
-        let rest = characters.as_str();
-        if second == '{' {
-            braced += &format!(r"\frac{{{first}}}{{{rest}");
-        } else {
-            braced += &format!(r"\frac{{{first}}}{{{second}}}{rest}");
-        }
+    };
+    let (before, parts) = split(&text, r"\frac");
+    match parts.clone().find(|part| part.chars().count() < 2 && *part != "{") {
+        Some("") => None,
+        Some(_) => Some(text),
+        None => Some(iter::once(before.to_owned()).chain(parts.map(fraction)).collect()),
     }
-    Some(braced)
+}
+
+/// What stands before the first command, and what follows each.
+fn split<'a>(text: &'a str, command: &'a str) -> (&'a str, Split<'a, &'a str>) {
+    let mut parts = text.split(command);
+    (parts.next().expect("splitting gives a part"), parts)
 }
 
 /// `3/4`, of two whole numbers, becomes `\frac{3}{4}`.

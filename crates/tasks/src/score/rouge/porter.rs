@@ -1,8 +1,8 @@
 //! Porter's stemmer with the extensions of NLTK, which `rouge-score` uses.
 //!
 //! M. F. Porter, An algorithm for suffix stripping, Program 14.3 (1980); the extensions are those of
-//! `nltk.stem.porter.PorterStemmer` in its default mode. No crate stems this way without holding others back: the
-//! usual ones know the original or Porter's second algorithm (`English`), and the two differ in many words.
+//! `nltk.stem.porter.PorterStemmer` in its default mode. The usual crates know Porter's second algorithm (`English`),
+//! which differs in many words; the one crate that stems this way pins widely shared crates to exact versions.
 
 /// A word that is no rule's business, and its stem.
 const IRREGULAR: &[(&str, &str)] = &[
