@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo run -p tasks --example show -- items math --split test -n 3
-//! cargo run -p tasks --example show -- items gsm8k --data ../shared/data/gsm8k --json
+//! cargo run -p tasks --example show -- items gsm8k --data ../shared/data --json
 //! cargo run -p tasks --example show -- documents stories -n 5
 //! cargo run -p tasks --example show -- probes
 //! cargo run -p tasks --example show -- tokenizer DIR

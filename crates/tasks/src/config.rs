@@ -96,6 +96,12 @@ impl TaskConfig {
         self.check_selection()?;
         self.training.check()?;
         self.head.iter().try_for_each(Head::check)?;
+        if let (Some(Head::Classes(classes)), Engine::Label { classes: known, .. }) =
+            (&self.head, &self.scoring.engine)
+            && let Some(class) = classes.iter().find(|class| !known.contains(class))
+        {
+            return Err(Problem::new("head", format!("the engine knows no class `{class}`")));
+        }
         if self.head.is_none() && self.prompt.second.is_some() {
             return Err(Problem::new("second", "`second` needs a `head`: a language model reads one text"));
         }

@@ -119,10 +119,7 @@ fn keeps(files: &Files, split: Split, fields: &Fields, record: &Record<'_>) -> R
 fn group_rows(rows: Vec<Fields>, group: &Group, split: Split) -> Vec<Fields> {
     let mut groups: IndexMap<String, (Fields, Vec<String>)> = IndexMap::new();
     for (index, row) in rows.into_iter().enumerate() {
-        let key = match group.splits.contains(&split) {
-            true => row[&group.by].clone(),
-            false => index.to_string(),
-        };
+        let key = if group.splits.contains(&split) { row[&group.by].clone() } else { index.to_string() };
         let text = row[&group.from].clone();
         groups.entry(key).or_insert_with(|| (row, Vec::new())).1.push(text);
     }

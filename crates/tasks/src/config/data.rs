@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 /// Where the items of a task come from: `[data.builtin.<name>]` or `[data.files]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "there is one for each task")]
 pub enum Data {
     /// Generated; nothing is read.
     Builtin(Builtin),

@@ -156,12 +156,13 @@ fn descend<'v>(
 ) -> Result<()> {
     let Some((name, rest)) = way.split_first() else { return take(value, parents) };
     parents.push(value);
-    match value.get(name) {
-        Some(Value::Array(all)) => {
-            all.iter().try_for_each(|value| descend(value, rest, parents, take, lost))?
-        }
-        Some(inner @ Value::Object(_)) => descend(inner, rest, parents, take, lost)?,
+    let below = match value.get(name) {
+        Some(Value::Array(all)) => all.as_slice(),
+        Some(inner @ Value::Object(_)) => std::slice::from_ref(inner),
         _ => return Err(lost(name)),
+    };
+    for value in below {
+        descend(value, rest, parents, take, lost)?;
     }
     parents.pop();
     Ok(())

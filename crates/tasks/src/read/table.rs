@@ -28,9 +28,10 @@ pub fn rows(input: &mut Input, path: &Path, layout: &Layout, take: &mut Take<'_>
         .flexible(layout.ragged == Ragged::Skip)
         .from_reader(input);
     let first = reader.headers().map_err(failed)?.clone();
-    let names: Vec<_> = match layout.header {
-        true => first.iter().map(ToOwned::to_owned).collect(),
-        false => (1..=first.len()).map(|number| number.to_string()).collect(),
+    let names: Vec<_> = if layout.header {
+        first.iter().map(ToOwned::to_owned).collect()
+    } else {
+        (1..=first.len()).map(|number| number.to_string()).collect()
     };
     let mut row = csv::StringRecord::new();
     let mut skipped = 0;
