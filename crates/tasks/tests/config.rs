@@ -214,3 +214,40 @@ fn pretraining_files_have_lines_too() {
     );
     assert_eq!(error.hint().unwrap(), "did you mean `stories`?");
 }
+
+#[test]
+fn tests_of_programs_are_checked() {
+    let code = provided("code").unwrap();
+    let scoring = |metric: &str, program: &str, memory: u32| {
+        format!(
+            "{{ metrics = [{{ name = \"{metric}\", version = 1 }}], engine = {{ tests = {{ program = \"{program}\", \
+             code = \"whole\", stop = [], timeout_seconds = 1, memory_mb = {memory} }} }} }}"
+        )
+    };
+    let failure = |overrides: &[(&str, &str)]| code.with(overrides, "--set").unwrap_err().to_string();
+    let fine = scoring("pass@10", "{output}{task}", 64);
+    let sampled = ("decoding.strategy", "{ sample = { temperature = 0.8, top_p = 0.95 } }");
+    let config = code.with(&[("scoring", &fine), sampled, ("decoding.samples", "10")], "--set").unwrap();
+    assert_eq!(config, TaskConfig::parse(&config.to_toml(), "again").unwrap());
+
+    for (overrides, reason) in [
+        (
+            &[("scoring", fine.as_str())][..],
+            "`pass@10` needs 10 samples of each item, and `decoding.samples` is 1",
+        ),
+        (&[("decoding.samples", "0")], "`samples` must be positive"),
+        (&[("decoding.samples", "4")], "greedy decoding gives the same answer `samples` times"),
+        (
+            &[("scoring", &scoring("pass@1", "{task}", 64))],
+            "`program` must use `{output}`, the code of the answer",
+        ),
+        (&[("scoring", &scoring("pass@1", "{output}{tsk}", 64))], "the data have no field `tsk`"),
+        (
+            &[("scoring", &scoring("pass@1", "{output}", 8))],
+            "`memory_mb` must be at least 64: Python itself needs 30",
+        ),
+        (&[("scoring", &scoring("pass@2", "{output}", 64))], "the engine computes no metric `pass@2`"),
+    ] {
+        assert_eq!(failure(overrides), format!("`--set`: {reason}"));
+    }
+}

@@ -114,7 +114,7 @@ fn score(engine: &Engine, pairs: &[(String, String)]) -> (Vec<Metric>, Vec<Score
         fields: BTreeMap::from([("gold".to_owned(), gold.clone())]),
     };
     let items: Vec<_> = pairs.iter().enumerate().map(item).collect();
-    let outputs: Vec<_> = pairs.iter().map(|(_, output)| output.clone()).collect();
+    let outputs: Vec<_> = pairs.iter().map(|(_, output)| vec![output.clone()]).collect();
     let scorer = Scorer::new(&scoring);
     (scorer.metrics().to_vec(), scorer.score(&items, &outputs).unwrap())
 }
@@ -286,6 +286,6 @@ fn only_what_the_metrics_read_is_kept() {
         response: String::new(),
         fields: BTreeMap::from([(gold(), "1".to_owned())]),
     };
-    let scores = Scorer::new(&scoring).score(&[item], &["0".to_owned()]).unwrap();
+    let scores = Scorer::new(&scoring).score(&[item], &[vec!["0".to_owned()]]).unwrap();
     assert_eq!(scores, [Scores::from([("gold", 1.0), ("predicted", 0.0)])]);
 }

@@ -123,7 +123,7 @@ fn gold_answers_of_the_papers_tasks_are_right() {
         let scorer = Scorer::new(&task.config().scoring);
         for split in Split::ALL {
             let items = task.items(split);
-            let gold: Vec<_> = items.iter().map(|item| item.response.clone()).collect();
+            let gold: Vec<_> = items.iter().map(|item| vec![item.response.clone()]).collect();
             for (item, scores) in items.iter().zip(scorer.score(items, &gold).unwrap()) {
                 assert_eq!(scores["accuracy"], 1.0, "{name} {}: {}", item.id, item.response);
             }
