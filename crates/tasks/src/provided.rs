@@ -11,6 +11,8 @@ pub const PROVIDED: &[(&str, &str)] = &[
     ("safety", include_str!("../../../configs/tasks/safety.toml")),
     ("gsm8k", include_str!("../../../configs/tasks/gsm8k.toml")),
     ("gsm8k-lori", include_str!("../../../configs/tasks/gsm8k-lori.toml")),
+    ("humaneval", include_str!("../../../configs/tasks/humaneval.toml")),
+    ("mbpp", include_str!("../../../configs/tasks/mbpp.toml")),
     ("viggo", include_str!("../../../configs/tasks/viggo.toml")),
     ("commonsense", include_str!("../../../configs/tasks/commonsense.toml")),
     ("boolq", include_str!("../../../configs/tasks/boolq.toml")),

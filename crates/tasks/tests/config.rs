@@ -236,7 +236,7 @@ fn tests_of_programs_are_checked() {
             "`pass@10` needs 10 samples of each item, and `decoding.samples` is 1",
         ),
         (&[("decoding.samples", "0")], "`samples` must be positive"),
-        (&[("decoding.samples", "4")], "greedy decoding gives the same answer `samples` times"),
+        (&[("decoding.samples", "4")], "only `{ sample = … }` gives answers that differ"),
         (
             &[("scoring", &scoring("pass@1", "{task}", 64))],
             "`program` must use `{output}`, the code of the answer",

@@ -2,13 +2,9 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::print_stderr, clippy::float_cmp, reason = "scores of one answer are exactly 0 or 1")]
 
-use flate2::read::GzDecoder;
 use regex::{Captures, Regex};
-use serde_json::Value;
-use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
-use tasks::{Fields, Item, Scorer, Scoring};
+use tasks::{Fields, Item, Scorer, Scoring, Split, Task};
 
 const OWN: &str = r#"
 metrics = [{ name = "pass@1", version = 1 }, { name = "pass@10", version = 1 }]
@@ -97,30 +93,12 @@ fn shared(path: &str) -> Option<PathBuf> {
     found
 }
 
-/// A provided task's scoring, and its items as its file names their fields.
-fn provided(task: &str, data: &str) -> Option<(Scoring, Vec<Item>)> {
-    let path = shared(data)?;
-    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../configs/tasks/{task}.toml"));
-    let config: toml::Table = fs::read_to_string(config).unwrap().parse().unwrap();
-    let scoring = config["scoring"].clone().try_into().unwrap();
-    let names = config["data"]["files"]["fields"].as_table().unwrap();
-    let mut text = String::new();
-    let file = fs::File::open(&path).unwrap();
-    if path.extension().is_some_and(|end| end == "gz") {
-        GzDecoder::new(file).read_to_string(&mut text).unwrap();
-    } else {
-        text = fs::read_to_string(&path).unwrap();
-    }
-    let items = text.lines().map(|line| {
-        let record: Value = serde_json::from_str(line).unwrap();
-        let value = |path: &toml::Value| {
-            let found = record.pointer(&format!("/{}", path.as_str().unwrap().replace('.', "/"))).unwrap();
-            found.as_str().map_or_else(|| found.to_string(), ToOwned::to_owned)
-        };
-        let fields = names.iter().map(|(name, path)| (name.clone(), value(path))).collect();
-        item(record["task_id"].to_string().trim_matches('"'), fields)
-    });
-    Some((scoring, items.collect()))
+/// A provided task's scoring, and its items of all splits.
+fn provided(name: &str) -> Option<(Scoring, Vec<Item>)> {
+    let data = shared(&format!("data/{name}"))?;
+    let task = Task::load(tasks::provided(name).unwrap(), data.parent()).unwrap();
+    let items = Split::ALL.into_iter().flat_map(|split| task.items(split).to_vec()).collect();
+    Some((task.config().scoring.clone(), items))
 }
 
 /// The ids of items that pass with these answers.
@@ -168,20 +146,20 @@ const EQUIVALENT: [u32; 9] = [1, 3, 19, 35, 56, 61, 74, 95, 154];
 
 #[test]
 fn the_solutions_of_humaneval_pass_and_their_mutants_do_not() {
-    let Some((scoring, items)) = provided("humaneval", "data/humaneval/HumanEval.jsonl.gz") else { return };
+    let Some((scoring, items)) = provided("humaneval") else { return };
     let Some(scorer) = scorer(&scoring) else { return };
     assert_eq!(passing(&scorer, &items, references(&items, "solution")).len(), 164);
     let survivors = |mutate: &dyn Fn(&str) -> String| survivors(&scorer, &items, "solution", mutate);
     assert_eq!(survivors(&|_| "    pass\n".to_owned()), (164, Vec::new()));
     assert_eq!(survivors(&negated), (164, Vec::new()));
-    assert_eq!(survivors(&shifted), (132, EQUIVALENT.map(|n| format!("HumanEval/{n}")).into()));
+    assert_eq!(survivors(&shifted), (132, EQUIVALENT.map(|n| format!("test-{n:05}")).into()));
 }
 
 #[test]
 fn the_reference_code_of_mbpp_passes_and_its_mutants_do_not() {
-    let Some((scoring, items)) = provided("mbpp", "data/mbpp/mbpp.jsonl") else { return };
+    let Some((scoring, items)) = provided("mbpp") else { return };
     let Some(scorer) = scorer(&scoring) else { return };
-    assert_eq!(passing(&scorer, &items, references(&items, "code")).len(), 974);
-    // The first tasks of the test split.
-    assert_eq!(survivors(&scorer, &items[10..60], "code", negated), (49, Vec::new()));
+    assert_eq!(passing(&scorer, &items, references(&items, "code")).len(), 964);
+    let test = items.iter().filter(|item| item.id.starts_with("test")).take(50).cloned().collect::<Vec<_>>();
+    assert_eq!(survivors(&scorer, &test, "code", negated), (49, Vec::new()));
 }

@@ -249,7 +249,14 @@ impl Scoring {
 
     /// Whether so many answers to an item are enough for every `pass@k`.
     pub(super) fn check_samples(&self, samples: usize) -> Result<(), Problem> {
+        let known = crate::score::metrics(&self.engine);
         for MetricRef { name, .. } in &self.metrics {
+            let mean = known.iter().any(|m| m.name == name && m.aggregate == crate::score::Aggregate::Mean);
+            if samples > 1 && !mean {
+                let reason =
+                    format!("`{name}` is no mean, so it has no meaning over several samples of an item");
+                return Err(Problem::new(&format!("\"{name}\""), reason));
+            }
             if let Some(k) = name.strip_prefix("pass@").and_then(|k| k.parse::<usize>().ok())
                 && k > samples
             {

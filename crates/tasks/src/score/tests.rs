@@ -10,6 +10,7 @@ use std::time::Duration;
 
 pub const METRICS: &[Metric] = &[
     Metric::fraction("pass@1", PASS),
+    Metric::fraction("pass@5", PASS),
     Metric::fraction("pass@10", PASS),
     Metric::fraction("pass@100", PASS),
 ];
