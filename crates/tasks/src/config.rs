@@ -18,7 +18,7 @@ pub use format::{Documents, Format, Ragged};
 pub use head::{Head, Span};
 pub use prompt::{Bos, Eos, Loss, Prompt};
 pub use scoring::{Engine, Equality, ExtractRule, MetricRef, Occurrence, Scoring};
-pub use source::{Filter, Group, SamePrompt, Source};
+pub use source::{Filter, Group, Leaked, SamePrompt, Source};
 pub use training::{
     Amount, Clip, ClipScope, Dtype, LastBatch, Order, Quantization, Reduction, Schedule, Select, Targets,
     Training, Truncation,
