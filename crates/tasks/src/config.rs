@@ -19,7 +19,7 @@ pub use head::{Head, SpanHead};
 pub use prompt::{Bos, Eos, Loss, Prompt};
 pub(crate) use scoring::OUTPUT;
 pub use scoring::{Code, Engine, Equality, ExtractRule, MetricRef, Occurrence, Scoring};
-pub use source::{Filter, Group, SamePrompt, Source};
+pub use source::{Filter, Group, Leaked, SamePrompt, Source};
 pub use training::{
     Amount, Clip, ClipScope, Dtype, LastBatch, Order, Quantization, Reduction, Schedule, Select, Targets,
     Training, Truncation,

@@ -4,7 +4,7 @@ use crate::item::{Item, PerSplit, Split};
 use crate::task::Task;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Texts that occur more than once, in a split or in two. Texts are equal when they are so after case and white space
 /// are made alike; blank ones are passed over.
@@ -57,10 +57,7 @@ impl Task {
         let prompt = &self.config().prompt;
         let names = prompt.second.iter().chain([&prompt.template]).flat_map(crate::Template::fields);
         Overlap {
-            prompt: repeats(self, |item| {
-                let second = item.second.as_deref().unwrap_or_default();
-                Some(format!("{} {second}", item.prompt))
-            }),
+            prompt: repeats(self, |item| Some(asked(item))),
             fields: names
                 .map(|name| (name.to_owned(), repeats(self, |item| item.fields.get(name).cloned())))
                 .collect(),
@@ -108,6 +105,19 @@ fn repeats(task: &Task, text: impl Fn(&Item) -> Option<String>) -> Repeats {
         }
     }
     found
+}
+
+/// Leaves out the training and validation items that are also tested.
+pub fn drop_leaked(items: &mut PerSplit<Vec<Item>>) {
+    let tested: BTreeSet<_> = items.test.iter().map(|item| alike(&asked(item))).collect();
+    for split in [Split::Train, Split::Validation] {
+        items.of_mut(split).retain(|item| !tested.contains(&alike(&asked(item))));
+    }
+}
+
+/// What an item asks.
+fn asked(item: &Item) -> String {
+    format!("{} {}", item.prompt, item.second.as_deref().unwrap_or_default())
 }
 
 /// Lower case, with single spaces.

@@ -1,7 +1,8 @@
 //! A task with its items.
 
-use crate::config::{Data, SamePrompt, TaskConfig};
+use crate::config::{Data, Leaked, SamePrompt, TaskConfig};
 use crate::item::{Fields, Item, PerSplit, Split};
+use crate::overlap::drop_leaked;
 use crate::read::DataFile;
 use crate::{Error, Result, borrow, files, mini};
 use indexmap::IndexMap;
@@ -38,10 +39,13 @@ impl Task {
         };
         let lent = borrow::fill(&config, &mut items, data_dir)?;
         files.extend(lent);
-        if let Data::Files(description) = &config.data
-            && description.same_prompt == SamePrompt::Collapse
-        {
-            items.train = collapse(items.train);
+        if let Data::Files(description) = &config.data {
+            if description.leaked == Leaked::Drop {
+                drop_leaked(&mut items);
+            }
+            if description.same_prompt == SamePrompt::Collapse {
+                items.train = collapse(items.train);
+            }
         }
         Ok(Self { config, items, files })
     }

@@ -1,6 +1,6 @@
 //! `[data]`: where items come from.
 
-use super::{Builtin, Documents, Filter, Format, Group, Problem, Ragged, SamePrompt, Source};
+use super::{Builtin, Documents, Filter, Format, Group, Leaked, Problem, Ragged, SamePrompt, Source};
 use crate::item::{PerSplit, Split};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -51,6 +51,9 @@ pub struct Files {
     /// What happens to training items whose prompts are equal.
     #[serde(default, skip_serializing_if = "is_default")]
     pub same_prompt: SamePrompt,
+    /// What happens to training and validation items that are also tested.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub leaked: Leaked,
     /// Where each split comes from.
     pub splits: PerSplit<Source>,
     /// At most so many items, the first ones, of a split.

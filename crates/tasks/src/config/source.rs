@@ -71,6 +71,17 @@ pub enum SamePrompt {
     Collapse,
 }
 
+/// What happens to training and validation items whose prompt, but for case and white space, is one of the test.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Leaked {
+    /// They stay, and [`Task::overlap`](crate::Task::overlap) counts them.
+    #[default]
+    Keep,
+    /// They are left out.
+    Drop,
+}
+
 impl Source {
     /// The files it names.
     pub fn paths(&self) -> &[PathBuf] {
