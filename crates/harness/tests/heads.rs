@@ -60,8 +60,8 @@ engine = {engine}
 fn folder(task: &str, items: impl Iterator<Item = Value>) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("toy.toml"), task).unwrap();
-    let lines: String = items.map(|item| format!("{item}\n")).collect();
-    std::fs::write(folder.path().join("train.jsonl"), lines).unwrap();
+    let lines: Vec<String> = items.map(|item| item.to_string()).collect();
+    std::fs::write(folder.path().join("train.jsonl"), lines.join("\n")).unwrap();
     folder
 }
 
@@ -70,16 +70,21 @@ fn succeeds(args: &[&str]) {
     assert!(output.status.success(), "{args:?}: {}", text(&output));
 }
 
-/// Trains with LoRA and gives the folder of the run with its primary metric.
-fn learn(folder: &Path, lr: &str) -> (PathBuf, f64) {
+/// Trains and gives the folder of the run with its primary metric.
+fn learn(folder: &Path, method: &str, lr: &str) -> (PathBuf, f64) {
     let [file, out] = ["toy.toml", "out"].map(|name| folder.join(name).display().to_string());
     let data = folder.display().to_string();
     let rate = format!("method.optimizer.lr={lr}");
     let seen = ["--task", &file, "--data", &data];
     succeeds(
-        &[&["run"], &seen[..], &["--method", "lora", "--set", &rate, "--quiet", "--out", &out]].concat(),
+        &[
+            &["run"],
+            &seen[..],
+            &["--method", method, "--set", &rate, "--threads", "1", "--quiet", "--out", &out],
+        ]
+        .concat(),
     );
-    let record = records(Path::new(&out)).into_iter().find(|record| record["method"] == "lora").unwrap();
+    let record = records(Path::new(&out)).into_iter().find(|record| record["method"] == method).unwrap();
     (PathBuf::from(out), record["metrics"][0]["value"].as_f64().unwrap())
 }
 
@@ -105,7 +110,7 @@ fn classes_are_learned_and_saved_with_their_head() {
     let head = r#"head = { classes = ["plant", "animal"] }"#;
     let task = task(head, "", r#"{ option = { answer = "label" } }"#, "accuracy", &model);
     let folder = folder(&task, animals());
-    let (out, accuracy) = learn(folder.path(), "3e-3");
+    let (out, accuracy) = learn(folder.path(), "lora", "1e-3");
     assert!(accuracy > 0.9, "{accuracy}");
 
     let adapter = out.join("adapters/toy/lora/seed-0");
@@ -121,7 +126,7 @@ fn classes_are_learned_and_saved_with_their_head() {
     succeeds(&["eval", "--task", &file, "--data", &data, "--adapter", &adapter, "--quiet", "--out", &again]);
     let summary = std::fs::read_to_string(Path::new(&again).join("summary.json")).unwrap();
     let summary: Value = serde_json::from_str(&summary).unwrap();
-    let found = summary.pointer("/results/0/score").or_else(|| summary.pointer("/rows/0/score"));
+    let found = summary.pointer("/rows/0/value");
     assert_eq!(found.and_then(Value::as_f64), Some(accuracy), "{summary:#}");
 }
 
@@ -133,7 +138,7 @@ fn values_are_learned() {
         item
     });
     let task = task("head = \"value\"", "", r#"{ value = { answer = "label" } }"#, "pearson", &model);
-    let (_, correlation) = learn(folder(&task, items).path(), "3e-3");
+    let (_, correlation) = learn(folder(&task, items).path(), "lora", "1e-3");
     assert!(correlation > 0.9, "{correlation}");
 }
 
@@ -151,7 +156,7 @@ fn spans_are_learned() {
                 unanswerable = false\n";
     let engine = r#"{ span = { answers = "answers" } }"#;
     let task = task(head, "second = \"{second}\"", engine, "exact_match", &model);
-    let (_, matches) = learn(folder(&task, items).path(), "3e-3");
+    let (_, matches) = learn(folder(&task, items).path(), "lora", "1e-3");
     assert!(matches > 0.9, "{matches}");
 }
 
@@ -195,6 +200,7 @@ fn another_text_is_learned() {
     std::fs::write(model.path().join("tokenizer.json"), tokenizer.to_string()).unwrap();
     let engine = r#"{ option = { answer = "label" } }"#;
     let task = task("", "", engine, "accuracy", model.path());
-    let (_, accuracy) = learn(folder(&task, items).path(), "2e-2");
+    // The embedding, with which the output is tied, is too small to say much, so everything learns.
+    let (_, accuracy) = learn(folder(&task, items).path(), "full", "1e-2");
     assert!(accuracy > 0.9, "{accuracy}");
 }
