@@ -3,8 +3,8 @@
 
 use std::time::Instant;
 
-use models::{Decoder, ModelConfig};
-use peft_core::{Attachment, Method, Seeds, StateDict, device};
+use models::ModelConfig;
+use peft_core::{Attachment, Method, Seeds, StateDict, Targets, device};
 use tasks::Encoded;
 use tch::Device;
 
@@ -12,7 +12,7 @@ use crate::config::{Experiment, RunOptions};
 use crate::feed::TaskFeed;
 use crate::memory::{PeakMemory, anonymous_bytes};
 use crate::session::{kind_of, storage_of};
-use crate::solver::CausalLm;
+use crate::solver::{self, Solver};
 use crate::train::{Flow, Observer, Settings, StepReport, train};
 use crate::{Error, Result};
 
@@ -51,7 +51,7 @@ impl Basis<'_> {
     pub fn predict(&self, experiment: &Experiment, options: &RunOptions) -> Result<Prediction> {
         let one = self.sample(1, experiment, options)?;
         let two = self.sample(2, experiment, options)?;
-        let further = (self.config.decoder()?.stack.layers - 1) as f64;
+        let further = (self.config.layers() - 1) as f64;
         let carry = |one: f64, two: f64| one + (two - one).max(0.0) * further;
 
         let training = &experiment.task.training;
@@ -68,9 +68,8 @@ impl Basis<'_> {
 
     fn sample(&self, blocks: usize, experiment: &Experiment, options: &RunOptions) -> Result<Sample> {
         let config = self.config.with_layers(blocks)?;
-        let kind = kind_of(experiment.task.training.dtype);
-        let decoder = Decoder::random(&config, &Seeds::new(0), kind, self.device)?;
-        let mut learner = CausalLm::new(decoder, options.gradient_checkpointing);
+        let checkpointing = options.gradient_checkpointing;
+        let mut learner = solver::random(&experiment.task, &config, self.device, checkpointing)?;
         device::release_freed_memory();
         let before = anonymous_bytes();
         let memory = PeakMemory::start();
@@ -88,7 +87,7 @@ impl Basis<'_> {
         &self,
         experiment: &Experiment,
         options: &RunOptions,
-        learner: &mut CausalLm,
+        learner: &mut Box<dyn Solver>,
     ) -> Result<Box<dyn Method>> {
         let mut method = (experiment.method.info.build)(experiment.method.settings.clone())?;
         if let Some(need) = method.needs() {
@@ -103,7 +102,7 @@ impl Basis<'_> {
         &self,
         experiment: &Experiment,
         options: &RunOptions,
-        learner: &mut CausalLm,
+        learner: &mut Box<dyn Solver>,
         method: Box<dyn Method>,
         watch: &mut Watch,
     ) -> Result<StateDict> {
@@ -117,7 +116,8 @@ impl Basis<'_> {
             warmup: optimizer.warmup(training),
             seeds: Seeds::new(0),
         };
-        let (targets, storage) = (experiment.targets(), storage_of(training.quantize));
+        let targets = Targets { modules_to_save: learner.fresh_modules(), ..experiment.targets() };
+        let storage = storage_of(training.quantize);
         let mut attachment = Attachment::new(learner, "plan", method, &targets, storage, &Seeds::new(0))?;
         let trained = train(learner, &mut attachment, &mut feed, &settings, watch);
         let adapter = attachment.store().adapter_tensors().into_iter().map(|(n, t)| (n, t.copy())).collect();
@@ -142,8 +142,8 @@ struct Watch {
     fastest: Option<f64>,
 }
 
-impl Observer<CausalLm> for Watch {
-    fn step_done(&mut self, report: StepReport, _: &mut CausalLm, _: &Attachment) -> Result<Flow> {
+impl Observer<Box<dyn Solver>> for Watch {
+    fn step_done(&mut self, report: StepReport, _: &mut Box<dyn Solver>, _: &Attachment) -> Result<Flow> {
         let now = Instant::now();
         if let Some(last) = self.last.replace(now) {
             let per_token = (now - last).as_secs_f64() / report.tokens.max(1) as f64;

@@ -18,7 +18,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::part::{Part, Tokens};
 use crate::progress::Progress;
-use crate::session::Text;
+use crate::session::{Text, kind_of};
 use crate::train::Learner;
 use crate::{Error, Result, interrupt};
 
@@ -96,33 +96,89 @@ pub fn load(
     gradient_checkpointing: bool,
     seeds: &Seeds,
 ) -> Result<Box<dyn Solver>> {
-    let kind = Some(crate::session::kind_of(task.training.dtype));
-    let config = ModelConfig::load(files)?;
-    let fresh = |labels: usize| HeadSource::Fresh { labels: labels as i64, seeds };
-    let solver: Box<dyn Solver> = match &task.head {
-        Some(Head::Classes(classes)) => {
-            let model = Classifier::load(files, kind, device, fresh(classes.len()))?;
-            Box::new(RowClassifier::new(model, config.head_module()?))
-        }
-        Some(Head::Value) => Box::new(RowClassifier::new(
-            Classifier::load(files, kind, device, fresh(1))?,
-            config.head_module()?,
-        )),
-        Some(Head::Span(_)) => Box::new(SpanFinder(SpanModel::load(files, kind, device, fresh(2))?)),
-        None if config.seq2seq().is_ok() => Box::new(Translator(Seq2Seq::load(files, kind, device)?)),
-        None => {
+    let kind = Some(kind_of(task.training.dtype));
+    let fresh = |labels| HeadSource::Fresh { labels, seeds };
+    let make = Make {
+        decoder: &|_| {
             let mut decoder = Decoder::load(files, kind, device)?;
             // A tokenizer may have tokens that were added after pretraining, often one for padding.
             decoder.grow_vocabulary(text.decoder.vocab_size() as i64)?;
-            Box::new(CausalLm::new(decoder, gradient_checkpointing))
-        }
+            Ok(decoder)
+        },
+        classifier: &|_, labels| Classifier::load(files, kind, device, fresh(labels)),
+        span: &|_| SpanModel::load(files, kind, device, fresh(2)),
+        seq2seq: &|_| Seq2Seq::load(files, kind, device),
     };
-    if gradient_checkpointing && solver.as_causal_lm().is_none() {
-        let reason =
-            "`--gradient-checkpointing` is for decoders that write; this model keeps its activations";
-        return Err(Error::Usage(reason.to_owned()));
+    make.solver(task, &ModelConfig::load(files)?, gradient_checkpointing)
+}
+
+/// The same with random weights: as fast and as large as the real one.
+///
+/// # Errors
+/// For a model that cannot do what is asked.
+pub fn random(
+    task: &TaskConfig,
+    config: &ModelConfig,
+    device: Device,
+    gradient_checkpointing: bool,
+) -> Result<Box<dyn Solver>> {
+    let (kind, seeds) = (kind_of(task.training.dtype), &Seeds::new(0));
+    let make = Make {
+        decoder: &|config| Decoder::random(config, seeds, kind, device),
+        classifier: &|config, labels| Classifier::random(config, labels, seeds, kind, device),
+        span: &|config| SpanModel::random(config, seeds, kind, device),
+        seq2seq: &|config| Seq2Seq::random(config, seeds, kind, device),
+    };
+    make.solver(task, config, gradient_checkpointing)
+}
+
+/// The same without storage, to count and to select layers in.
+///
+/// # Errors
+/// As [`random`].
+pub fn outline(task: &TaskConfig, config: &ModelConfig) -> Result<Box<dyn Solver>> {
+    let make = Make {
+        decoder: &Decoder::outline,
+        classifier: &Classifier::outline,
+        span: &SpanModel::outline,
+        seq2seq: &Seq2Seq::outline,
+    };
+    make.solver(task, config, false)
+}
+
+/// How each kind of model comes about.
+struct Make<'a> {
+    decoder: &'a dyn Fn(&ModelConfig) -> peft_core::Result<Decoder>,
+    classifier: &'a dyn Fn(&ModelConfig, i64) -> peft_core::Result<Classifier>,
+    span: &'a dyn Fn(&ModelConfig) -> peft_core::Result<SpanModel>,
+    seq2seq: &'a dyn Fn(&ModelConfig) -> peft_core::Result<Seq2Seq>,
+}
+
+impl Make<'_> {
+    /// The model that `task` needs.
+    fn solver(
+        self,
+        task: &TaskConfig,
+        config: &ModelConfig,
+        gradient_checkpointing: bool,
+    ) -> Result<Box<dyn Solver>> {
+        let classifier = |labels| -> Result<Box<dyn Solver>> {
+            Ok(Box::new(RowClassifier::new((self.classifier)(config, labels)?, config.head_module()?)))
+        };
+        let solver: Box<dyn Solver> = match &task.head {
+            Some(Head::Classes(classes)) => classifier(classes.len() as i64)?,
+            Some(Head::Value) => classifier(1)?,
+            Some(Head::Span(_)) => Box::new(SpanFinder((self.span)(config)?)),
+            None if config.seq2seq().is_ok() => Box::new(Translator((self.seq2seq)(config)?)),
+            None => Box::new(CausalLm::new((self.decoder)(config)?, gradient_checkpointing)),
+        };
+        if gradient_checkpointing && solver.as_causal_lm().is_none() {
+            let reason =
+                "`--gradient-checkpointing` is for decoders that write; this model keeps its activations";
+            return Err(Error::Usage(reason.to_owned()));
+        }
+        Ok(solver)
     }
-    Ok(solver)
 }
 
 impl Learner for Box<dyn Solver> {

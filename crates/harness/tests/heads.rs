@@ -204,3 +204,37 @@ fn another_text_is_learned() {
     let (_, accuracy) = learn(folder(&task, items).path(), "full", "1e-2");
     assert!(accuracy > 0.9, "{accuracy}");
 }
+
+/// The file that the README shows, as it stands there.
+#[test]
+fn the_task_of_the_readme_works() {
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md")).unwrap();
+    let (_, after) = readme.split_once("### A task of your own").unwrap();
+    let (_, toml) = after.split_once("```toml\n").unwrap();
+    let (toml, _) = toml.split_once("```").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(path("capitals.toml"), toml).unwrap();
+    let lines: Vec<String> = (0..12)
+        .map(|i| {
+            json!({ "q": format!("What is the capital of land {i}?"), "a": format!("Town {i}") }).to_string()
+        })
+        .collect();
+    std::fs::write(path("capitals.jsonl"), lines.join("\n")).unwrap();
+    let (file, data, out) = (path("capitals.toml"), path(""), path("out"));
+    succeeds(&[
+        "--method",
+        "lora",
+        "--task",
+        &file,
+        "--data",
+        &data,
+        "--out",
+        &out,
+        "--threads",
+        "1",
+        "--quiet",
+    ]);
+    let record = records(Path::new(&out)).into_iter().find(|record| record["method"] == "lora").unwrap();
+    assert_eq!(record["data"]["test"]["items"], 4);
+}

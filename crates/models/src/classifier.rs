@@ -13,7 +13,7 @@ use crate::files::ModelFiles;
 use crate::head::Head;
 use crate::save;
 use crate::stack::Activations;
-use crate::weights::Weights;
+use crate::weights::{Fresh, Outline, Weights};
 
 /// A body, encoder or decoder, under a head that reads a whole row.
 #[derive(Debug)]
@@ -65,7 +65,7 @@ impl Classifier {
         let new = match head {
             HeadSource::Files => None,
             HeadSource::Fresh { labels, seeds } => {
-                config.set_labels(labels);
+                config = config.with_labels(labels);
                 Some(NewTensors {
                     seeds,
                     std: config.stack().initializer_range,
@@ -77,6 +77,29 @@ impl Classifier {
         crate::checkpoint::load(files, &config, kind, device, new, |weights, kind| {
             Self::new(&config, weights, kind, device)
         })
+    }
+
+    /// A model with fresh weights, as [`crate::Decoder::random`], for so many `labels`.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] if no classifier is built on this family.
+    pub fn random(
+        config: &ModelConfig,
+        labels: i64,
+        seeds: &Seeds,
+        kind: Kind,
+        device: Device,
+    ) -> Result<Self> {
+        let std = config.stack().initializer_range;
+        Self::new(&config.with_labels(labels), &mut Fresh { std, seeds, kind, device }, kind, device)
+    }
+
+    /// A model without storage, as [`crate::Decoder::outline`], for so many `labels`.
+    ///
+    /// # Errors
+    /// As [`Self::random`].
+    pub fn outline(config: &ModelConfig, labels: i64) -> Result<Self> {
+        Self::new(&config.with_labels(labels), &mut Outline, Kind::Float, Device::Cpu)
     }
 
     fn new(config: &ModelConfig, weights: &mut dyn Weights, kind: Kind, device: Device) -> Result<Self> {
@@ -183,12 +206,14 @@ impl ModelConfig {
         Ok(labels)
     }
 
-    fn set_labels(&mut self, labels: i64) {
-        let json = self.json_mut();
+    fn with_labels(&self, labels: i64) -> Self {
+        let mut config = self.clone();
+        let json = config.json_mut();
         json.remove("num_labels");
         let name = |i: i64| format!("LABEL_{i}");
         json.insert("id2label".to_owned(), (0..labels).map(|i| (i.to_string(), json!(name(i)))).collect());
         json.insert("label2id".to_owned(), (0..labels).map(|i| (name(i), json!(i))).collect());
+        config
     }
 }
 

@@ -173,6 +173,11 @@ impl ModelConfig {
         Ok(Self { json, design, family })
     }
 
+    /// Its layers; those of the encoder where there are two stacks.
+    pub fn layers(&self) -> usize {
+        self.stack().layers
+    }
+
     /// The same with another number of layers, the first ones of those that differ.
     ///
     /// # Errors

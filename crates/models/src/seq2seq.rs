@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use peft_core::{Adaptable, AdaptedLinear, Error, Layout, Mode, Part, Result, StateDict};
+use peft_core::{Adaptable, AdaptedLinear, Error, Layout, Mode, Part, Result, Seeds, StateDict};
 use tch::{Device, Kind, Reduction, Tensor};
 
 use crate::beams::{BeamSearch, Grown, Hypothesis};
@@ -15,7 +15,7 @@ use crate::files::ModelFiles;
 use crate::loss::Loss;
 use crate::sequence::{Memory, Sequence, keys};
 use crate::stack::{Activations, Stack};
-use crate::weights::{Init, LinearShape, Weights};
+use crate::weights::{Fresh, Init, LinearShape, Outline, Weights};
 use crate::{IGNORED, save};
 
 const HEAD: &str = "lm_head";
@@ -50,6 +50,23 @@ impl Seq2Seq {
         checkpoint::load(files, &config, kind, device, None, |weights, kind| {
             Self::new(&config, weights, kind, device)
         })
+    }
+
+    /// A model with fresh weights, as [`crate::Decoder::random`].
+    ///
+    /// # Errors
+    /// If the config is not that of an encoder-decoder.
+    pub fn random(config: &ModelConfig, seeds: &Seeds, kind: Kind, device: Device) -> Result<Self> {
+        let std = config.seq2seq()?.encoder.initializer_range;
+        Self::new(config, &mut Fresh { std, seeds, kind, device }, kind, device)
+    }
+
+    /// A model without storage, as [`crate::Decoder::outline`].
+    ///
+    /// # Errors
+    /// As [`Self::random`].
+    pub fn outline(config: &ModelConfig) -> Result<Self> {
+        Self::new(config, &mut Outline, Kind::Float, Device::Cpu)
     }
 
     fn new(config: &ModelConfig, weights: &mut dyn Weights, kind: Kind, device: Device) -> Result<Self> {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use peft_core::{Adaptable, AdaptedLinear, Error, Layout, Mode, Part, Result, StateDict};
+use peft_core::{Adaptable, AdaptedLinear, Error, Layout, Mode, Part, Result, Seeds, StateDict};
 use tch::{Device, Kind, Reduction, Tensor};
 
 use crate::body::Body;
@@ -12,7 +12,7 @@ use crate::config::ModelConfig;
 use crate::files::ModelFiles;
 use crate::save;
 use crate::stack::Activations;
-use crate::weights::{LinearShape, Weights};
+use crate::weights::{Fresh, LinearShape, Outline, Weights};
 
 /// The module that a span model adds to the body.
 pub const SPAN_HEAD: &str = "qa_outputs";
@@ -54,6 +54,24 @@ impl SpanModel {
         crate::checkpoint::load(files, &config, kind, device, new, |weights, kind| {
             Ok(Self::new(&config, weights, kind, device))
         })
+    }
+
+    /// A model with fresh weights, as [`crate::Decoder::random`].
+    ///
+    /// # Errors
+    /// If the config is not that of an encoder.
+    pub fn random(config: &ModelConfig, seeds: &Seeds, kind: Kind, device: Device) -> Result<Self> {
+        let std = config.encoder()?.stack.initializer_range;
+        Ok(Self::new(config, &mut Fresh { std, seeds, kind, device }, kind, device))
+    }
+
+    /// A model without storage, as [`crate::Decoder::outline`].
+    ///
+    /// # Errors
+    /// As [`Self::random`].
+    pub fn outline(config: &ModelConfig) -> Result<Self> {
+        config.encoder()?;
+        Ok(Self::new(config, &mut Outline, Kind::Float, Device::Cpu))
     }
 
     fn new(config: &ModelConfig, weights: &mut dyn Weights, kind: Kind, device: Device) -> Self {

@@ -1,6 +1,7 @@
 //! `list`: what there is.
 
 use compare::table::TerminalStyle;
+use tasks::Head;
 
 use super::print;
 use crate::cli::Listing;
@@ -42,9 +43,24 @@ fn tasks_table() -> Result<String> {
     for (name, _) in tasks::PROVIDED {
         let task = tasks::provided(name)?;
         let metric = task.scoring.metrics.first().map(|metric| metric.name.clone()).unwrap_or_default();
-        rows.push(vec![task.name.clone(), task.data.source(), metric, task.description.clone()]);
+        let answer = match task.head {
+            None => "a text",
+            Some(Head::Classes(_)) => "a class",
+            Some(Head::Value) => "a value",
+            Some(Head::Span(_)) => "a span",
+        };
+        let presets = task.presets.keys().cloned().collect::<Vec<_>>().join(", ");
+        rows.push(vec![
+            task.name.clone(),
+            task.data.source(),
+            answer.to_owned(),
+            metric,
+            presets,
+            task.description.clone(),
+        ]);
     }
-    let table = grid(&["task", "data", "metric", "description"], rows.into_iter());
+    let header = ["task", "data", "answer", "metric", "presets", "description"];
+    let table = grid(&header, rows.into_iter());
     Ok(format!("{table}\n\nsuites: {}", suites().join(", ")))
 }
 

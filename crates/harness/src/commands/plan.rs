@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use compare::table::{TerminalStyle, bytes, duration, listing};
-use models::{Decoder, ModelConfig, ModelSource};
-use peft_core::{Adaptable, ModelShape, Site, device};
-use tasks::{Encoded, Encoder, Split, Task};
+use models::{ModelConfig, ModelSource};
+use peft_core::{Adaptable, ModelShape, Part, Site, device};
+use tasks::{Encoded, Split, Task};
 
 use super::{print, use_threads};
 use crate::cli::RunArgs;
@@ -13,6 +13,7 @@ use crate::config::{Experiment, RunOptions, resolve, sibling};
 use crate::predict::{Basis, Prediction};
 use crate::progress::Display;
 use crate::session::Text;
+use crate::solver::{self, Solver};
 use crate::{Result, builtin};
 
 const HEADER: [&str; 8] = ["task", "method", "layers", "trainable", "%", "steps", "memory ≈", "training ≈"];
@@ -69,6 +70,8 @@ pub(super) fn execute(args: &RunArgs) -> Result<()> {
 struct Plan {
     config: ModelConfig,
     parameters: u64,
+    /// Those of the head, which trains with every method.
+    head: u64,
     sites: Vec<Site>,
     /// The training split and the padding token; none where the folder holds no tokenizer.
     data: Option<(Encoded, u32)>,
@@ -78,22 +81,24 @@ impl Plan {
     fn new(experiment: &Experiment, args: &RunArgs) -> Result<Self> {
         let files = experiment.task.training.model.parse::<ModelSource>()?.files(&builtin::models())?;
         let config = ModelConfig::load(&files)?;
-        let mut model = Decoder::outline(&config)?;
+        let mut model = solver::outline(&experiment.task, &config)?;
         let sites = experiment.targets().sites(&mut model, |_| true)?;
         let parameters = model.count_parameters();
+        let head = count_within(&mut model);
         if files.find("tokenizer.json")?.is_none() {
-            return Ok(Self { config, parameters, sites, data: None });
+            return Ok(Self { config, parameters, head, sites, data: None });
         }
         let text = Text::load(&files)?;
         let task = Task::load(experiment.task.clone(), args.tasks.data.as_deref())?;
-        let train = Encoder::new(task.config(), &text.tokenizer)?.sequences(task.items(Split::Train))?;
-        Ok(Self { config, parameters, sites, data: Some((train, text.tokenizer.pad())) })
+        let train = model.examples(task.config(), &text, task.require(Split::Train)?)?;
+        Ok(Self { config, parameters, head, sites, data: Some((train, text.tokenizer.pad())) })
     }
 
     fn row(&self, experiment: &Experiment, prediction: Option<&Prediction>) -> Result<Vec<String>> {
         let method = &experiment.method;
         let shape = ModelShape { sites: &self.sites, base_parameters: self.parameters };
-        let trainable = (method.info.count)(&method.settings, shape)?;
+        let own = (method.info.count)(&method.settings, shape)?;
+        let trainable = (own + self.head).min(self.parameters);
         let training = &experiment.task.training;
         let unknown = || "–".to_owned();
         let steps = |data: &Encoded| {
@@ -113,6 +118,20 @@ impl Plan {
             prediction.map_or_else(unknown, |prediction| duration(prediction.seconds)),
         ])
     }
+}
+
+/// Values of the modules that no checkpoint holds.
+fn count_within(model: &mut Box<dyn Solver>) -> u64 {
+    let modules = model.fresh_modules();
+    let within = |name: &str| modules.iter().any(|module| name.starts_with(&format!("{module}.")));
+    let count = |part: Part<'_>| match part {
+        Part::Linear(linear) if within(&format!("{}.", linear.name())) => {
+            let bias = linear.bias().map_or(0, |bias| bias.frozen().numel());
+            linear.frozen().dense().numel() as u64 + bias as u64
+        }
+        _ => 0,
+    };
+    model.parts().into_iter().map(count).sum()
 }
 
 /// "28 layers can be adapted: 4 of q_proj 160×160, 4 of k_proj 80×160, …"

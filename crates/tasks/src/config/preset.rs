@@ -7,7 +7,8 @@ use toml::{Table, Value};
 
 impl TaskConfig {
     /// The same task with some entries replaced, each named by its path (`training.steps`) and given as TOML
-    /// (`30`, `"last"`). A value that is no TOML is taken as a string.
+    /// (`30`, `"last"`). A value that is no TOML is taken as a string. New `training.steps` take the place of
+    /// `training.epochs`, and the other way round.
     ///
     /// # Errors
     /// As [`TaskConfig::parse`]; the origin is then `origin`.
@@ -41,8 +42,9 @@ impl TaskConfig {
     }
 
     fn changed(&self, origin: &str, change: impl FnOnce(&mut Value) -> Result<(), String>) -> Result<Self> {
-        let mut root = Value::try_from(self).expect("a task file can be written as TOML");
-        change(&mut root).map_err(|reason| Error::Config {
+        let before = Value::try_from(self).expect("a task file can be written as TOML");
+        let mut root = before.clone();
+        change(&mut root).inspect(|()| one_length(&before, &mut root)).map_err(|reason| Error::Config {
             origin: origin.to_owned(),
             line: None,
             reason,
@@ -57,6 +59,17 @@ impl TaskConfig {
     }
 }
 
+/// A run has a number of steps or of epochs: what was not changed makes way for what was.
+fn one_length(before: &Value, after: &mut Value) {
+    let before = &before["training"];
+    let Some(after) = after.get_mut("training").and_then(Value::as_table_mut) else { return };
+    for (new, old) in [("steps", "epochs"), ("epochs", "steps")] {
+        if before.get(new).is_none() && after.contains_key(new) && before.get(old) == after.get(old) {
+            after.remove(old);
+        }
+    }
+}
+
 fn lay_over(root: &mut Value, changes: &Table, outer: &str) -> Result<(), String> {
     for (name, value) in changes {
         let path = if outer.is_empty() { name.clone() } else { format!("{outer}.{name}") };
@@ -68,13 +81,17 @@ fn lay_over(root: &mut Value, changes: &Table, outer: &str) -> Result<(), String
     Ok(())
 }
 
-/// Puts a value at a dotted path; tables on the way are made, anything else there is an error.
+/// Puts a value at a dotted path; tables on the way are made, also in the place of a word (`order = "shuffled"`), anything
+/// else there is an error.
 fn insert(root: &mut Value, path: &str, value: Value) -> Result<(), String> {
     let mut at = root;
     let (parents, last) = path.rsplit_once('.').map_or((None, path), |(parents, last)| (Some(parents), last));
     for part in parents.into_iter().flat_map(|parents| parents.split('.')) {
         let table = at.as_table_mut().ok_or_else(|| format!("`{path}`: what holds `{part}` is no table"))?;
         at = table.entry(part).or_insert_with(|| Value::Table(Table::new()));
+        if at.is_str() {
+            *at = Value::Table(Table::new());
+        }
     }
     let table = at.as_table_mut().ok_or_else(|| format!("`{path}`: what holds `{last}` is no table"))?;
     table.insert(last.to_owned(), value);
