@@ -147,6 +147,14 @@ pub(crate) enum Existing {
     Refuse,
 }
 
+/// Writes a file, whole or not at all, over an older one.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_atomically(path, bytes, Existing::Replace)
+}
+
 /// Writes beside the target, flushes, renames: the target is whole or absent.
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8], existing: Existing) -> Result<()> {
     let folder = path.parent().expect("a file lies in a folder");

@@ -46,6 +46,8 @@ pub struct Cli {
 pub enum Command {
     /// Train and score methods on tasks (what happens without a command).
     Run(RunArgs),
+    /// Let one adapter learn tasks one after another, and say what it remembers.
+    Continual(ContinualArgs),
     /// Say what a run would do: modules adapted, trainable parameters, predicted memory and time.
     Plan(RunArgs),
     /// Print the whole effective configuration of a run.
@@ -206,6 +208,20 @@ pub struct RunArgs {
     /// Print nothing but the table.
     #[arg(long)]
     pub quiet: bool,
+}
+
+/// Options of `continual`.
+#[derive(Clone, Debug, Args)]
+pub struct ContinualArgs {
+    /// Options of `run`; tasks are learned in the order in which `--task` names them.
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// Share of every earlier task's training items that each later stage also sees, 0 to 1.
+    #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
+    pub replay: f64,
+    /// Also learn all tasks at once, in as many steps: what a sequence could reach.
+    #[arg(long)]
+    pub joint: bool,
 }
 
 /// Options of `eval`.

@@ -1,5 +1,6 @@
 //! What the command line can do, a file for each command.
 
+mod continual;
 mod doctor;
 mod eval;
 mod export;
@@ -29,6 +30,7 @@ pub fn dispatch(cli: Cli) -> Result<()> {
     interrupt::listen();
     match cli.command.unwrap_or(Command::Run(cli.run)) {
         Command::Run(args) => run::execute(&args),
+        Command::Continual(args) => continual::execute(&args),
         Command::Plan(args) => plan::execute(&args),
         Command::Show(args) => show::execute(&args),
         Command::List { what } => list::execute(what),

@@ -5,6 +5,7 @@ pub mod builtin;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod continual;
 pub mod doctor;
 pub mod evaluate;
 pub mod export;

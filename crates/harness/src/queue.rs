@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use compare::{Evidence, Run, RunRecord, Status, Store};
 use jiff::Timestamp;
-use peft_core::device;
+use peft_core::{StateDict, device};
 use tasks::{Scorer, Split, Task, TaskConfig};
 
 use crate::cli::RunArgs;
@@ -31,6 +31,24 @@ pub struct Queue<'a> {
     bases: BTreeMap<String, Run>,
     failures: Vec<String>,
 }
+
+/// What makes a cell a part of something larger.
+#[derive(Default)]
+pub struct Stage<'a> {
+    /// Tells it apart from the cell alone, and names its folder; empty for that cell.
+    pub name: String,
+    /// The adapter to go on from.
+    pub start: Option<&'a StateDict>,
+    /// What it trains on, where that is not its own task.
+    pub data: Option<&'a Prepared>,
+    /// Other tasks it is scored on.
+    pub others: Vec<&'a TaskConfig>,
+    /// The accuracy matrix up to it, once it is scored.
+    pub sequence: Option<Matrix<'a>>,
+}
+
+/// Makes the matrix of a stage that is over.
+pub type Matrix<'a> = &'a dyn Fn(&Finished) -> Result<compare::Sequence>;
 
 impl<'a> Queue<'a> {
     /// Opens the output folder.
@@ -82,6 +100,33 @@ impl<'a> Queue<'a> {
         Ok(())
     }
 
+    /// What a run left.
+    ///
+    /// # Panics
+    /// If no run has this key.
+    pub fn finished(&self, key: &str) -> &Finished {
+        &self.finished[key]
+    }
+
+    /// The unadapted model on the task of `experiment`.
+    ///
+    /// # Errors
+    /// As scoring.
+    pub fn base_of(&mut self, experiment: &Experiment, seed: u64) -> Result<&Run> {
+        self.base(experiment, seed)?;
+        let key = format!("{} {}", experiment.task.name, session_key(&experiment.task, seed));
+        Ok(&self.bases[&key])
+    }
+
+    /// The data of a task in the tokens of its model.
+    ///
+    /// # Errors
+    /// As [`prepare`].
+    pub fn data_of(&mut self, experiment: &Experiment, seed: u64) -> Result<Prepared> {
+        let folder = self.out.clone();
+        Ok(self.context(experiment, seed, &Stage::default(), &folder)?.prepared.clone())
+    }
+
     /// The finished runs, bases first.
     pub fn runs(&self) -> Vec<Run> {
         let adapted = self.finished.values().map(|finished| &finished.run);
@@ -102,7 +147,8 @@ impl<'a> Queue<'a> {
             return Ok(());
         }
         let folder = self.out.clone();
-        let run = run_base(&mut self.context(experiment, seed, &folder)?, experiment, seed)?;
+        let run =
+            run_base(&mut self.context(experiment, seed, &Stage::default(), &folder)?, experiment, seed)?;
         self.store.save(&run)?;
         self.bases.insert(key, run);
         Ok(())
@@ -110,7 +156,15 @@ impl<'a> Queue<'a> {
 
     /// Runs a cell, unless it is there already, and returns its key.
     fn cell(&mut self, experiment: &Experiment, seed: u64) -> Result<String> {
-        let key = format!("{} seed {seed}", experiment.to_json());
+        self.stage(experiment, seed, &Stage::default())
+    }
+
+    /// Runs a cell that may be a stage of something larger, unless it is there already, and returns its key.
+    ///
+    /// # Errors
+    /// Whatever the run refuses.
+    pub fn stage(&mut self, experiment: &Experiment, seed: u64, stage: &Stage<'_>) -> Result<String> {
+        let key = format!("{} seed {seed} {}", experiment.to_json(), stage.name);
         if self.finished.contains_key(&key) {
             return Ok(key);
         }
@@ -125,10 +179,13 @@ impl<'a> Queue<'a> {
             needed.iter().map(|key| self.finished[key].run.record.clone()).collect();
         let records: Vec<&RunRecord> = records.iter().collect();
         let name = experiment.method.info.name;
-        let folder =
-            self.out.join("adapters").join(&experiment.task.name).join(name).join(format!("seed-{seed}"));
-        let finished =
-            run(&mut self.context(experiment, seed, &folder)?, experiment, method, seed, &records)?;
+        let task = if stage.name.is_empty() { &experiment.task.name } else { &stage.name };
+        let folder = self.out.join("adapters").join(task).join(name).join(format!("seed-{seed}"));
+        let mut context = self.context(experiment, seed, stage, &folder)?;
+        let mut finished = run(&mut context, experiment, method, seed, &records)?;
+        if let Some(sequence) = &stage.sequence {
+            finished.run.record.sequence = Some(sequence(&finished)?);
+        }
         self.store.save(&finished.run)?;
         let stopped = finished.run.record.status != Status::Success;
         self.finished.insert(key.clone(), finished);
@@ -155,6 +212,7 @@ impl<'a> Queue<'a> {
         &'b mut self,
         experiment: &Experiment,
         seed: u64,
+        stage: &Stage<'b>,
         adapter_folder: &'b Path,
     ) -> Result<Context<'b>> {
         let session_key = session_key(&experiment.task, seed);
@@ -174,14 +232,19 @@ impl<'a> Queue<'a> {
             self.sessions.insert(session_key.clone(), session);
         }
         let session = self.sessions.get_mut(&session_key).expect("loaded just now");
-        let task_key = format!("{} {}", experiment.task.training.model, experiment.task.to_toml());
-        if !self.prepared.contains_key(&task_key) {
-            let prepared = prepare(&experiment.task, session, &self.options, self.display)?;
-            self.prepared.insert(task_key.clone(), prepared);
+        for task in std::iter::once(&experiment.task).chain(stage.others.iter().copied()) {
+            let key = task_key(experiment, task);
+            if !self.prepared.contains_key(&key) {
+                let prepared = prepare(task, session, &self.options, self.display)?;
+                self.prepared.insert(key, prepared);
+            }
         }
+        let of = |task: &TaskConfig| &self.prepared[&task_key(experiment, task)];
         Ok(Context {
             session,
-            prepared: &self.prepared[&task_key],
+            prepared: stage.data.unwrap_or_else(|| of(&experiment.task)),
+            others: stage.others.iter().map(|task| of(task)).collect(),
+            start: stage.start,
             options: &self.options,
             memory: &self.memory,
             display: self.display,
@@ -217,6 +280,11 @@ pub fn prepare(
     }
     let validation = encode(Split::Validation)?;
     Ok(Prepared { task, train, validation, overlap, scored_by })
+}
+
+/// A task in the tokens of the model that `experiment` is about.
+fn task_key(experiment: &Experiment, task: &TaskConfig) -> String {
+    format!("{} {}", experiment.task.training.model, task.to_toml())
 }
 
 /// What decides which model is loaded: a head is drawn for each task and seed.

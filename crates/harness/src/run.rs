@@ -22,7 +22,7 @@ use crate::train::{Flow, Observer, Settings, StepReport, Trained, train};
 use crate::{Result, interrupt, record};
 
 /// What all runs on one task share.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Prepared {
     /// Its items.
     pub task: Task,
@@ -42,6 +42,10 @@ pub struct Context<'a> {
     pub session: &'a mut Session<Box<dyn Solver>>,
     /// The data.
     pub prepared: &'a Prepared,
+    /// Other tasks that the outcome is scored on.
+    pub others: Vec<&'a Prepared>,
+    /// The adapter to go on from, by the same method.
+    pub start: Option<&'a StateDict>,
     /// What does not change results.
     pub options: &'a RunOptions,
     /// Memory, sampled.
@@ -59,6 +63,8 @@ pub struct Finished {
     pub run: Run,
     /// The trained adapter's tensors.
     pub adapter: StateDict,
+    /// Scores on the other tasks of the context.
+    pub others: Vec<Scored>,
 }
 
 /// The streams of a run: below the seed and the task, so that runs of different tasks draw different tensors.
@@ -87,6 +93,9 @@ pub fn run(
     let storage = storage_of(experiment.task.training.quantize);
     let mut attachment = Attachment::new(learner, "default", method, &targets, storage, &own)?;
     learner.store(storage);
+    if let Some(start) = context.start {
+        attachment.store_mut().load_adapter(start, "the adapter of the task before")?;
+    }
     let result = run_attached(context, experiment, &mut attachment, &streams, seed, needed);
     context.session.learner.unmerge();
     attachment.detach(&mut context.session.learner);
@@ -105,6 +114,9 @@ fn run_attached(
     let info = experiment.method.info;
     let mut record = RunRecord::new(Timestamp::now(), info.name, &experiment.task.name, seed);
     record::describe(&mut record, experiment, context, attachment);
+    if context.start.is_some() {
+        record.notes.push("started from the adapter of the task before".to_owned());
+    }
     record.needs = needed.iter().map(|needed| needed.id.clone()).collect();
 
     let (trained, curves) = train_cell(context, experiment, attachment, streams)?;
@@ -117,14 +129,16 @@ fn run_attached(
     let adapter: StateDict = copies.collect();
     if trained.stopped {
         record.total = compare::Total::of(&record.phases, needed.iter().copied(), Some(seconds(started)));
-        return Ok(Finished { run: Run { record, evidence: Evidence::Items(Vec::new()) }, adapter });
+        let run = Run { record, evidence: Evidence::Items(Vec::new()) };
+        return Ok(Finished { run, adapter, others: Vec::new() });
     }
 
     let scored = score_test(context, experiment, attachment, streams)?;
+    let others = score_others(context, experiment, streams)?;
     record::score(&mut record, &scored)?;
     record.total = compare::Total::of(&record.phases, needed.iter().copied(), Some(seconds(started)));
     record.status = Status::Success;
-    Ok(Finished { run: Run { record, evidence: Evidence::Items(scored.outcomes) }, adapter })
+    Ok(Finished { run: Run { record, evidence: Evidence::Items(scored.outcomes) }, adapter, others })
 }
 
 /// Scores the model without any adapter.
@@ -305,6 +319,19 @@ fn score_test(
     let scored = examiner(context, streams).score(&*context.session.learner, Split::Test, &label);
     context.session.learner.unmerge();
     scored
+}
+
+/// The active adapter on the other tasks.
+fn score_others(context: &mut Context<'_>, experiment: &Experiment, streams: &Seeds) -> Result<Vec<Scored>> {
+    context.session.learner.merge();
+    let scores = context.others.iter().map(|prepared| {
+        let other = Examiner { task: &prepared.task, ..examiner(context, streams) };
+        let label = format!("{} · {} · score", prepared.task.config().name, experiment.method.info.name);
+        other.score(&*context.session.learner, Split::Test, &label)
+    });
+    let scores = scores.collect();
+    context.session.learner.unmerge();
+    scores
 }
 
 /// Writes the adapter as PEFT reads it, packed if that is smaller, and its masks. Returns the size of the first.

@@ -195,3 +195,40 @@ fn a_plan_counts_from_a_config_alone() {
     }
     assert!(said.contains("Counts only"), "{said}");
 }
+
+/// LoRI-S goes on from what the first task left: A stays, and B moves only inside the mask of the second task, its decay too.
+#[test]
+fn a_second_task_moves_only_what_its_mask_lets_move() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().display().to_string();
+    let small: Vec<String> = ["nlu", "safety"].iter().flat_map(|task| common::small(task)).collect();
+    let mut args =
+        vec!["continual", "--method", "lori-s", "--task", "safety,nlu", "--max-steps", "3", "--quiet"];
+    args.extend(["--threads", "1", "--joint", "--out", &out, "--set", "task.training.weight_decay=0.5"]);
+    args.extend(small.iter().map(String::as_str));
+    let output = run(&args);
+    assert!(output.status.success(), "{}", text(&output));
+
+    let stage = |name: &str| folder.path().join("adapters").join(name).join("lori-s/seed-0");
+    let (first, second) = (tensors(&stage("safety")), tensors(&stage("safety-nlu")));
+    let masks = peft_core::tensor_file::read(&stage("safety-nlu").join("masks.safetensors")).unwrap().0;
+    let (mut kept, mut moved) = (0, 0);
+    for (name, before) in &first {
+        let after = &second[name];
+        if name.contains("lora_A") {
+            assert_eq!(before, after, "{name}");
+            continue;
+        }
+        let module = name.trim_start_matches("base_model.model.").trim_end_matches(".lora_B.weight");
+        let outside = masks[&format!("mask.{module}")].to_kind(tch::Kind::Bool).logical_not();
+        assert_eq!(before.masked_select(&outside), after.masked_select(&outside), "{name}");
+        kept += before.masked_select(&outside).count_nonzero(None::<i64>).int64_value(&[]);
+        moved += before.ne_tensor(after).sum(tch::Kind::Int64).int64_value(&[]);
+    }
+    assert!(kept > 0 && moved > 0, "{kept} values of the first task stay, {moved} move");
+
+    let matrix = std::fs::read_to_string(folder.path().join("continual.json")).unwrap();
+    let matrix: serde_json::Value = serde_json::from_str(&matrix).unwrap();
+    assert_eq!(matrix[0]["sequence"]["after"].as_array().unwrap().len(), 2);
+    assert_eq!(matrix[0]["joint"].as_array().unwrap().len(), 2);
+}
