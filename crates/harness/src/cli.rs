@@ -11,7 +11,7 @@ use tasks::{Permission, TaskConfig};
 use crate::Result;
 use crate::config::read_task;
 
-pub use adapters::{DoctorArgs, ExportArgs, MergeArgs, MergeIntoBaseArgs, Vote};
+pub use adapters::{DoctorArgs, ExportArgs, InterferenceArgs, MergeArgs, MergeIntoBaseArgs, Vote};
 pub use records::{GateArgs, ReportArgs};
 
 /// Implements and compares parameter-efficient fine-tuning methods: every method through the same loop, on the same
@@ -65,6 +65,8 @@ pub enum Command {
     Pretrain(PretrainArgs),
     /// Combine several adapters into one.
     Merge(MergeArgs),
+    /// Say how far adapters get in each other's way, before they are merged.
+    Interference(InterferenceArgs),
     /// Write a model with an adapter merged into its weights, in Hugging Face layout.
     MergeIntoBase(MergeIntoBaseArgs),
     /// Measure what 4 bits lose of a model's weights, and how much LoftQ and QPiSSA bring back.

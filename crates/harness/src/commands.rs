@@ -6,6 +6,7 @@ mod eval;
 mod export;
 mod gate;
 mod generate;
+mod interference;
 mod list;
 mod merge;
 mod merge_into_base;
@@ -38,6 +39,7 @@ pub fn dispatch(cli: Cli) -> Result<()> {
         Command::Generate(args) => generate::execute(&args),
         Command::Pretrain(args) => pretrain::execute(&args),
         Command::Merge(args) => merge::execute(&args),
+        Command::Interference(args) => interference::execute(&args),
         Command::MergeIntoBase(args) => merge_into_base::execute(&args),
         Command::QuantizationError(args) => quantization_error::execute(&args),
         Command::Report(args) => report::execute(&args),

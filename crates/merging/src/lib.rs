@@ -3,6 +3,7 @@
 mod combine;
 mod factors;
 mod file;
+mod interference;
 mod prune;
 mod ties;
 mod truncate;
@@ -10,5 +11,6 @@ mod truncate;
 pub use combine::{Recipe, Space, combine};
 pub use factors::{Factors, updates};
 pub use file::{Contribution, merge};
+pub use interference::{Interference, interference};
 pub use prune::Prune;
 pub use ties::Election;

@@ -1,6 +1,6 @@
 //! Merges whose results are known. Against PEFT: the golden cases of kind `merge`.
 
-use merging::{Election, Factors, Recipe, combine};
+use merging::{Election, Factors, Recipe, combine, interference};
 use peft_core::{Seeds, init, linalg};
 use tch::{Device, Kind, Tensor};
 
@@ -115,4 +115,51 @@ fn what_cannot_be_merged_is_refused_with_the_reason() {
     let error = Recipe::named("linaer", 1.0, Election::Total, None).unwrap_err();
     assert!(error.hint().unwrap().contains("linear"));
     assert!(Recipe::named("ties", 1.5, Election::Total, None).unwrap_err().to_string().contains("density"));
+}
+
+fn adapters(factors: Vec<(&str, Factors)>) -> std::collections::BTreeMap<String, Factors> {
+    factors.into_iter().map(|(name, factors)| (name.to_owned(), factors)).collect()
+}
+
+/// Everything against the dense updates.
+#[test]
+fn interference_is_that_of_the_updates() {
+    let one = adapters(vec![("x", adapter("one", 3, 2.0)), ("y", adapter("two", 2, 0.5))]);
+    let other = adapters(vec![("x", adapter("three", 2, 1.5)), ("y", adapter("four", 2, 1.0))]);
+    let (total, modules) = interference(&one, &other).unwrap();
+    let flat = |all: &std::collections::BTreeMap<String, Factors>| {
+        Tensor::cat(&all.values().map(|f| f.update().view(-1)).collect::<Vec<_>>(), 0).to_kind(Kind::Double)
+    };
+    let (a, b) = (flat(&one), flat(&other));
+    let norm = |t: &Tensor| t.norm().double_value(&[]);
+    let cosine = a.dot(&b).double_value(&[]) / (norm(&a) * norm(&b));
+    assert!((total.cosine - cosine).abs() < F32, "{} is not {cosine}", total.cosine);
+    assert!((total.norms[0] - norm(&a)).abs() < F32 * norm(&a));
+    let opposite = (&a * &b).lt(0.0).sum(Kind::Double).double_value(&[]) / a.numel() as f64;
+    assert!((total.conflicts - opposite).abs() < 1e-9);
+
+    let svd = |name: &str, all: &std::collections::BTreeMap<String, Factors>, rank| {
+        linalg::svd(&all[name].update()).unwrap().slice(0, rank)
+    };
+    let (x, y) = (svd("x", &one, 3), svd("x", &other, 2));
+    let shared = x.u.tr().matmul(&y.u).square().sum(Kind::Double).double_value(&[]) / 2.0;
+    assert!((modules["x"].written - shared).abs() < F32, "{} is not {shared}", modules["x"].written);
+    let shared = x.vt.matmul(&y.vt.tr()).square().sum(Kind::Double).double_value(&[]) / 2.0;
+    assert!((modules["x"].read - shared).abs() < F32, "{} is not {shared}", modules["x"].read);
+}
+
+#[test]
+fn an_update_agrees_with_itself_and_a_zero_with_nothing() {
+    let one = adapters(vec![("x", adapter("one", 3, 2.0))]);
+    let zero = Factors { b: Tensor::zeros([7, 2], (Kind::Float, Device::Cpu)), ..adapter("one", 2, 1.0) };
+    let (same, _) = interference(&one, &one).unwrap();
+    for (what, value) in [("cosine", same.cosine), ("written", same.written), ("read", same.read)] {
+        assert!((value - 1.0).abs() < F32, "{what}: {value}");
+    }
+    assert!(same.conflicts.abs() < f64::EPSILON);
+    let (none, _) = interference(&one, &adapters(vec![("x", zero)])).unwrap();
+    assert_eq!([none.cosine, none.written, none.read, none.conflicts], [0.0; 4]);
+    let smaller = Factors { b: draw("s", &[5, 2]), a: draw("t", &[2, 9]), scaling: 1.0 };
+    let error = interference(&one, &adapters(vec![("x", smaller)])).unwrap_err().to_string();
+    assert!(error.contains('x') && error.contains("different sizes"), "{error}");
 }

@@ -37,6 +37,20 @@ pub struct MergeArgs {
     pub out: PathBuf,
 }
 
+/// Options of `interference`.
+#[derive(Clone, Debug, Args)]
+pub struct InterferenceArgs {
+    /// Adapter folders (PEFT format, plain LoRA layout).
+    #[arg(required = true, value_name = "DIR")]
+    pub adapters: Vec<PathBuf>,
+    /// A line for every module, too.
+    #[arg(long)]
+    pub modules: bool,
+    /// Draw the cosines into this SVG file.
+    #[arg(long, value_name = "FILE")]
+    pub plot: Option<PathBuf>,
+}
+
 /// An election of signs.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum Vote {
