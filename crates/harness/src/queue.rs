@@ -83,7 +83,11 @@ impl<'a> Queue<'a> {
     /// # Errors
     /// If a record cannot be written.
     pub fn run(&mut self, experiments: &[Experiment]) -> Result<()> {
+        let mut task = None;
         for experiment in experiments {
+            if task.replace(&experiment.task.name).is_some_and(|last| *last != experiment.task.name) {
+                self.leave_task();
+            }
             for seed in self.args.seed..self.args.seed + self.args.seeds {
                 if interrupt::asked() {
                     return Ok(());
@@ -98,6 +102,12 @@ impl<'a> Queue<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Lets go of what no other task needs, so that memory measured there is its own.
+    fn leave_task(&mut self) {
+        self.prepared.clear();
+        self.sessions.retain(|_, session| session.learner.fresh_modules().is_empty());
     }
 
     /// What a run left.
