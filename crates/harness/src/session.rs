@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use models::{Builtin, Decoder, ModelFiles, ModelSource, SpecialTokens, Tokenizer};
-use peft_core::{Adaptable, AsLoaded, Nf4, Seeds, Storage, device};
+use peft_core::{Adaptable, AdaptedLinear, AsLoaded, Nf4, Seeds, Storage, Targets, device};
 use tasks::{Dtype, Quantization, TaskConfig, TextTokenizer};
 use tch::{Device, Kind};
 
@@ -57,12 +57,16 @@ impl Session {
     /// # Errors
     /// For an unknown name, or files that are missing or malformed.
     pub fn load(name: &str, dtype: Dtype, device: Device, gradient_checkpointing: bool) -> Result<Self> {
-        Self::with(name, |files, text| {
-            let mut decoder = Decoder::load(files, Some(kind_of(dtype)), device)?;
-            // A tokenizer may have tokens that were added after pretraining, often one for padding.
-            decoder.grow_vocabulary(text.decoder.vocab_size() as i64)?;
-            Ok(CausalLm::new(decoder, gradient_checkpointing))
-        })
+        Self::with(
+            name,
+            |files, text| {
+                let mut decoder = Decoder::load(files, Some(kind_of(dtype)), device)?;
+                // A tokenizer may have tokens that were added after pretraining, often one for padding.
+                decoder.grow_vocabulary(text.decoder.vocab_size() as i64)?;
+                Ok(CausalLm::new(decoder, gradient_checkpointing))
+            },
+            |_| Vec::new(),
+        )
     }
 }
 
@@ -86,20 +90,28 @@ impl Session<Box<dyn Solver>> {
         gradient_checkpointing: bool,
         seeds: &Seeds,
     ) -> Result<Self> {
-        Self::with(&task.training.model, |files, text| {
-            solver::load(task, files, text, device, gradient_checkpointing, seeds)
-        })
+        Self::with(
+            &task.training.model,
+            |files, text| solver::load(task, files, text, device, gradient_checkpointing, seeds),
+            |learner| learner.fresh_modules(),
+        )
     }
 }
 
 impl<L: Adaptable> Session<L> {
-    fn with(name: &str, load: impl FnOnce(&ModelFiles, &Text) -> Result<L>) -> Result<Self> {
+    /// What `load` makes of the files; the modules that `fresh` names are none of the base.
+    fn with(
+        name: &str,
+        load: impl FnOnce(&ModelFiles, &Text) -> Result<L>,
+        fresh: impl FnOnce(&L) -> Vec<String>,
+    ) -> Result<Self> {
         let memory_before = memory::anonymous_bytes();
         let files = name.parse::<ModelSource>()?.files(&builtin::models())?;
         let text = Text::load(&files)?;
         let mut learner = load(&files, &text)?;
+        let fresh = fresh(&learner);
         let parameters = learner.count_parameters();
-        let fingerprint = fingerprint(&mut learner);
+        let fingerprint = fingerprint(&mut learner, fresh);
         Ok(Self { name: name.to_owned(), files, learner, text, parameters, fingerprint, memory_before })
     }
 }
@@ -149,10 +161,12 @@ pub fn load_decoder(folder: &Path, kind: Kind, device: Device) -> Result<Decoder
     Ok(Decoder::load(&files, Some(kind), device)?)
 }
 
-/// Hash of all linear layers.
-fn fingerprint(model: &mut dyn Adaptable) -> String {
+/// Hash of all linear layers but those in `fresh` modules.
+fn fingerprint(model: &mut dyn Adaptable, fresh: Vec<String>) -> String {
     let mut hasher = blake3::Hasher::new();
-    for linear in model.linears() {
+    let head = Targets { modules_to_save: fresh, ..Targets::default() };
+    let of_head = |linear: &AdaptedLinear| head.saves(&format!("{}.weight", linear.name())).is_some();
+    for linear in model.linears().into_iter().filter(|linear| !of_head(linear)) {
         hasher.update(linear.name().as_bytes()).update(linear.fingerprint().as_bytes());
     }
     hasher.finalize().to_hex()[..16].to_owned()

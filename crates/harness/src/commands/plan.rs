@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use compare::table::{TerminalStyle, bytes, duration, listing};
 use models::{ModelConfig, ModelSource};
-use peft_core::{Adaptable, ModelShape, Part, Site, device};
+use peft_core::{Adaptable, ModelShape, Part, Site, Targets, device};
 use tasks::{Encoded, Split, Task};
 
 use super::{print, use_threads};
@@ -122,10 +122,9 @@ impl Plan {
 
 /// Values of the modules that no checkpoint holds.
 fn count_within(model: &mut Box<dyn Solver>) -> u64 {
-    let modules = model.fresh_modules();
-    let within = |name: &str| modules.iter().any(|module| name.starts_with(&format!("{module}.")));
+    let head = Targets { modules_to_save: model.fresh_modules(), ..Targets::default() };
     let count = |part: Part<'_>| match part {
-        Part::Linear(linear) if within(&format!("{}.", linear.name())) => {
+        Part::Linear(linear) if head.saves(&format!("{}.weight", linear.name())).is_some() => {
             let bias = linear.bias().map_or(0, |bias| bias.frozen().numel());
             linear.frozen().dense().numel() as u64 + bias as u64
         }

@@ -22,8 +22,14 @@ impl Translator {
         let (rows, length) = (labels.size()[0], labels.size()[1]);
         let start = Tensor::full([rows, 1], self.0.shape().start_token, (Kind::Int64, labels.device()));
         let before = labels.narrow(1, 0, length - 1);
-        // What follows the end is not scored: any token will do there.
-        Tensor::cat(&[start, before.masked_fill(&before.eq(IGNORED), 0)], 1)
+        // What follows the end is not scored: any token would do there.
+        let pad = self.number("pad_token_id").unwrap_or_default();
+        Tensor::cat(&[start, before.masked_fill(&before.eq(IGNORED), pad)], 1)
+    }
+
+    /// A number in the model's configuration.
+    fn number(&self, key: &str) -> Option<i64> {
+        self.0.config().json().get(key)?.as_i64()
     }
 
     fn hidden(&self, part: &Part, mode: Mode) -> Result<Tensor> {
@@ -64,15 +70,14 @@ impl Solver for Translator {
                 return Err(Error::Usage(format!("task `{}`: {reason}", exam.task.name)));
             }
         };
-        let forced = |key: &str| self.0.config().json().get(key).and_then(serde_json::Value::as_i64);
         let search = BeamSearch {
             beams,
             length_penalty,
             stop: Stop::default(),
             max_new_tokens: decoding.max_new_tokens,
             end_tokens: exam.text.end_tokens.clone(),
-            forced_last: forced("forced_eos_token_id"),
-            forced_first: forced("forced_bos_token_id"),
+            forced_last: self.number("forced_eos_token_id"),
+            forced_first: self.number("forced_bos_token_id"),
         };
         let rows = RowEncoder::new(exam.task, &exam.text.tokenizer, None)?.rows(items)?;
         let texts = by_batches(&rows.rows, exam, progress, |tokens, _: &[&Row]| {
