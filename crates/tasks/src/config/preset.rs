@@ -81,15 +81,27 @@ fn lay_over(root: &mut Value, changes: &Table, outer: &str) -> Result<(), String
     Ok(())
 }
 
-/// Puts a value at a dotted path; tables on the way are made, also in the place of a word (`order = "shuffled"`), anything
-/// else there is an error.
+/// Entries that are a word or a table.
+const WORD_OR_TABLE: [&str; 6] = [
+    "head",
+    "training.order",
+    "decoding.strategy",
+    "data.files.splits.train",
+    "data.files.splits.validation",
+    "data.files.splits.test",
+];
+
+/// Puts a value at a dotted path; tables on the way are made, also in the place of a word where there may be either;
+/// anything else there is an error.
 fn insert(root: &mut Value, path: &str, value: Value) -> Result<(), String> {
     let mut at = root;
     let (parents, last) = path.rsplit_once('.').map_or((None, path), |(parents, last)| (Some(parents), last));
+    let word_or_table =
+        parents.is_some_and(|parents| WORD_OR_TABLE.iter().any(|entry| parents.starts_with(entry)));
     for part in parents.into_iter().flat_map(|parents| parents.split('.')) {
         let table = at.as_table_mut().ok_or_else(|| format!("`{path}`: what holds `{part}` is no table"))?;
         at = table.entry(part).or_insert_with(|| Value::Table(Table::new()));
-        if at.is_str() {
+        if at.is_str() && word_or_table {
             *at = Value::Table(Table::new());
         }
     }
