@@ -1,7 +1,8 @@
 //! Tasks learned one after another by one adapter: what is remembered, and what helps what comes.
 //!
 //! Stage i starts from the adapter of stage i − 1, whatever the method: LoRI keeps its A and goes on from its B, and LoRI-S
-//! moves only what the mask of the new task lets move (LoRI, arXiv 2504.07448, section 3.4). The optimizer starts afresh.
+//! moves only what the mask of the new task lets move, as the code of LoRI (arXiv 2504.07448) does. The optimizer starts
+//! afresh.
 
 use compare::{MetricValue, Sequence};
 use peft_core::StateDict;
@@ -44,14 +45,13 @@ pub fn learn(
     seed: u64,
     references: References,
 ) -> Result<Learned> {
-    let tasks: Vec<String> = experiments.iter().map(|experiment| experiment.task.name.clone()).collect();
     let mut before = Vec::new();
     for experiment in experiments {
         before.push(queue.base_of(experiment, seed)?.record.metrics.first().cloned());
     }
     let data =
         experiments.iter().map(|experiment| queue.data_of(experiment, seed)).collect::<Result<Vec<_>>>()?;
-    let mut matrix = Sequence { tasks, before, after: Vec::new() };
+    let mut matrix = Sequence { tasks: names(experiments), before, after: Vec::new() };
     let mut start: Option<StateDict> = None;
     for (index, experiment) in experiments.iter().enumerate() {
         let replayed =
@@ -61,9 +61,9 @@ pub fn learn(
             after.push(scores(index, finished)?);
             Ok(Sequence { after, ..matrix.clone() })
         };
-        let name = |sign: &str| matrix.tasks[..=index].join(sign);
+        let so_far = matrix.tasks[..=index].join("-");
         let stage = Stage {
-            name: if references.replay > 0.0 { name("+") } else { name("-") },
+            name: if index > 0 && references.replay > 0.0 { format!("{so_far}-replay") } else { so_far },
             start: start.as_ref(),
             data: replayed.as_ref(),
             others: others(experiments, index),
@@ -94,7 +94,7 @@ fn joint(
     (training.steps, training.epochs) = (Some(experiments.iter().zip(data).map(steps).sum()), None);
     let all = mixture(&data[0], &data[1..], 1.0);
     let stage = Stage {
-        name: "all-at-once".to_owned(),
+        name: format!("{}-jointly", names(experiments).join("-")),
         data: Some(&all),
         others: others(experiments, 0),
         ..Stage::default()
@@ -112,6 +112,10 @@ fn mixture(own: &Prepared, others: &[Prepared], share: f64) -> Prepared {
         all.train.sequences.extend_from_slice(&sequences[..count.min(sequences.len())]);
     }
     all
+}
+
+fn names(experiments: &[&Experiment]) -> Vec<String> {
+    experiments.iter().map(|experiment| experiment.task.name.clone()).collect()
 }
 
 fn others<'a>(experiments: &[&'a Experiment], own: usize) -> Vec<&'a tasks::TaskConfig> {

@@ -35,7 +35,7 @@ pub struct Queue<'a> {
 /// What makes a cell a part of something larger.
 #[derive(Default)]
 pub struct Stage<'a> {
-    /// Tells it apart from the cell alone, and names its folder; empty for that cell.
+    /// What its task is called in records and folders, so that no table takes it for the cell alone; empty for that cell.
     pub name: String,
     /// The adapter to go on from.
     pub start: Option<&'a StateDict>,
@@ -193,6 +193,7 @@ impl<'a> Queue<'a> {
         let folder = self.out.join("adapters").join(task).join(name).join(format!("seed-{seed}"));
         let mut context = self.context(experiment, seed, stage, &folder)?;
         let mut finished = run(&mut context, experiment, method, seed, &records)?;
+        task.clone_into(&mut finished.run.record.task);
         if let Some(sequence) = &stage.sequence {
             finished.run.record.sequence = Some(sequence(&finished)?);
         }

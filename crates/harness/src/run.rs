@@ -93,9 +93,6 @@ pub fn run(
     let storage = storage_of(experiment.task.training.quantize);
     let mut attachment = Attachment::new(learner, "default", method, &targets, storage, &own)?;
     learner.store(storage);
-    if let Some(start) = context.start {
-        attachment.store_mut().load_adapter(start, "the adapter of the task before")?;
-    }
     let result = run_attached(context, experiment, &mut attachment, &streams, seed, needed);
     context.session.learner.unmerge();
     attachment.detach(&mut context.session.learner);
@@ -114,7 +111,8 @@ fn run_attached(
     let info = experiment.method.info;
     let mut record = RunRecord::new(Timestamp::now(), info.name, &experiment.task.name, seed);
     record::describe(&mut record, experiment, context, attachment);
-    if context.start.is_some() {
+    if let Some(start) = context.start {
+        attachment.store_mut().load_adapter(start, "the adapter of the task before")?;
         record.notes.push("started from the adapter of the task before".to_owned());
     }
     record.needs = needed.iter().map(|needed| needed.id.clone()).collect();

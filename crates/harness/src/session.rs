@@ -60,17 +60,13 @@ impl Session {
         Self::with(
             name,
             |files, text| {
-                let mut decoder = Decoder::load(files, Some(kind_of(dtype)), device)?;
-                // A tokenizer may have tokens that were added after pretraining, often one for padding.
-                decoder.grow_vocabulary(text.decoder.vocab_size() as i64)?;
+                let decoder = text.decoder_of(files, kind_of(dtype), device)?;
                 Ok(CausalLm::new(decoder, gradient_checkpointing))
             },
             |_| Vec::new(),
         )
     }
-}
 
-impl Session {
     /// The same, as tasks take it.
     pub fn boxed(self) -> Session<Box<dyn Solver>> {
         let Self { name, files, learner, text, parameters, fingerprint, memory_before } = self;
@@ -132,6 +128,19 @@ impl Text {
             }
         }
         Ok(Self { tokenizer: TextTokenizer::from_files(&json, &maps)?, decoder, end_tokens })
+    }
+}
+
+impl Text {
+    /// The decoder in `files`, with a row for every token of this tokenizer: some may have been added after pretraining,
+    /// often one for padding.
+    ///
+    /// # Errors
+    /// As [`Decoder::load`].
+    pub fn decoder_of(&self, files: &ModelFiles, kind: Kind, device: Device) -> peft_core::Result<Decoder> {
+        let mut decoder = Decoder::load(files, Some(kind), device)?;
+        decoder.grow_vocabulary(self.decoder.vocab_size() as i64)?;
+        Ok(decoder)
     }
 }
 

@@ -96,18 +96,13 @@ pub fn load(
     gradient_checkpointing: bool,
     seeds: &Seeds,
 ) -> Result<Box<dyn Solver>> {
-    let kind = Some(kind_of(task.training.dtype));
+    let kind = kind_of(task.training.dtype);
     let fresh = |labels| HeadSource::Fresh { labels, seeds };
     let make = Make {
-        decoder: &|_| {
-            let mut decoder = Decoder::load(files, kind, device)?;
-            // A tokenizer may have tokens that were added after pretraining, often one for padding.
-            decoder.grow_vocabulary(text.decoder.vocab_size() as i64)?;
-            Ok(decoder)
-        },
-        classifier: &|_, labels| Classifier::load(files, kind, device, fresh(labels)),
-        span: &|_| SpanModel::load(files, kind, device, fresh(2)),
-        seq2seq: &|_| Seq2Seq::load(files, kind, device),
+        decoder: &|_| text.decoder_of(files, kind, device),
+        classifier: &|_, labels| Classifier::load(files, Some(kind), device, fresh(labels)),
+        span: &|_| SpanModel::load(files, Some(kind), device, fresh(2)),
+        seq2seq: &|_| Seq2Seq::load(files, Some(kind), device),
     };
     make.solver(task, &ModelConfig::load(files)?, gradient_checkpointing)
 }

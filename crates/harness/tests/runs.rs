@@ -231,4 +231,11 @@ fn a_second_task_moves_only_what_its_mask_lets_move() {
     let matrix: serde_json::Value = serde_json::from_str(&matrix).unwrap();
     assert_eq!(matrix[0]["sequence"]["after"].as_array().unwrap().len(), 2);
     assert_eq!(matrix[0]["joint"].as_array().unwrap().len(), 2);
+    let mut tasks: Vec<String> = records(folder.path())
+        .iter()
+        .filter(|record| record["method"] == "lori-s")
+        .map(|record| record["task"].as_str().unwrap().to_owned())
+        .collect();
+    tasks.sort();
+    assert_eq!(tasks, ["safety", "safety-nlu", "safety-nlu-jointly"], "no table takes one for another");
 }

@@ -105,6 +105,7 @@ fn check(layers: usize, stored: &str, kind: Kind) -> u64 {
     while least.0 > MOST
         && let Some(next) = tries.next()
     {
+        println!("{stored} to {kind:?}: once {:.3}, then {:.3}", least.0, next.0);
         least = if next.0 < least.0 { next } else { least };
     }
     let (ratio, bytes) = least;

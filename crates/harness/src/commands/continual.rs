@@ -10,7 +10,7 @@ use crate::config::{Experiment, resolve};
 use crate::continual::{Learned, References, learn};
 use crate::progress::Display;
 use crate::queue::Queue;
-use crate::{Error, Result, interrupt};
+use crate::{Error, Result};
 
 pub(super) fn execute(args: &ContinualArgs) -> Result<()> {
     let run = &args.run;
@@ -31,25 +31,29 @@ pub(super) fn execute(args: &ContinualArgs) -> Result<()> {
         return Err(Error::Usage("a sequence needs two tasks: `--task safety,nlu`".to_owned()));
     }
     let mut queue = Queue::new(run, display)?;
-    let mut learned = Vec::new();
+    let path = queue.folder().join("continual.json");
+    let (mut learned, mut failures) = (Vec::new(), Vec::new());
     for method in methods {
         let own: Vec<&Experiment> = experiments.iter().filter(|e| e.method.info.name == method).collect();
         for seed in run.seed..run.seed + run.seeds {
-            if interrupt::asked() {
-                return Err(Error::Interrupted);
+            match learn(&mut queue, &own, seed, references) {
+                Ok(one) => {
+                    print(&table(&one));
+                    learned.push(to_json(&one));
+                    // After every sequence: what is measured is kept, whatever becomes of the next.
+                    let text = serde_json::to_string_pretty(&learned).expect("it prints") + "\n";
+                    compare::write_whole(&path, text.as_bytes())?;
+                }
+                Err(Error::Interrupted) => return Err(Error::Interrupted),
+                Err(error) => failures.push(format!("{method} · seed {seed}: {error}")),
             }
-            learned.push(learn(&mut queue, &own, seed, references)?);
         }
     }
-    let path = queue.folder().join("continual.json");
-    let text =
-        serde_json::to_string_pretty(&learned.iter().map(to_json).collect::<Vec<_>>()).expect("it prints");
-    compare::write_whole(&path, (text + "\n").as_bytes())?;
-    for one in &learned {
-        print(&table(one));
-    }
     display.say(&format!("records and adapters: {}", queue.folder().display()));
-    Ok(())
+    if failures.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Failed(format!("{} sequences failed:\n  {}", failures.len(), failures.join("\n  "))))
 }
 
 fn to_json(learned: &Learned) -> serde_json::Value {

@@ -84,7 +84,7 @@ impl Plan {
         let mut model = solver::outline(&experiment.task, &config)?;
         let sites = experiment.targets().sites(&mut model, |_| true)?;
         let parameters = model.count_parameters();
-        let head = count_within(&mut model);
+        let head = count_head(&mut model);
         if files.find("tokenizer.json")?.is_none() {
             return Ok(Self { config, parameters, head, sites, data: None });
         }
@@ -121,7 +121,7 @@ impl Plan {
 }
 
 /// Values of the modules that no checkpoint holds.
-fn count_within(model: &mut Box<dyn Solver>) -> u64 {
+fn count_head(model: &mut Box<dyn Solver>) -> u64 {
     let head = Targets { modules_to_save: model.fresh_modules(), ..Targets::default() };
     let count = |part: Part<'_>| match part {
         Part::Linear(linear) if head.saves(&format!("{}.weight", linear.name())).is_some() => {

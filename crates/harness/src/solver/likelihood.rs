@@ -2,11 +2,11 @@
 
 use models::Activations;
 use peft_core::Mode;
-use tasks::{Batch, Encoder, IGNORED, Item, Labels, Normalize, Sequence, Target, Template};
-use tch::{Kind, Tensor};
+use tasks::{Batch, Encoder, IGNORED, Item, Normalize, Sequence, Target, Template};
+use tch::Kind;
 
 use super::{Answers, CausalLm, Exam};
-use crate::part::Tokens;
+use crate::part::Part;
 use crate::progress::Progress;
 use crate::{Error, Result, interrupt};
 
@@ -147,28 +147,9 @@ fn surprise(
 }
 
 fn of_rows(model: &CausalLm, batch: &Batch) -> Result<Vec<f64>> {
-    let Labels::Tokens(labels) = &batch.labels else { unreachable!("decoders learn tokens") };
-    let tokens = Tokens::new(batch);
+    let part = Part::new(batch, 1.0);
+    let tokens = &part.tokens;
     let hidden = model.decoder.hidden(&tokens.ids, Some(&tokens.mask), Mode::Eval, Activations::Keep)?;
-    let (rows, cols) = (batch.rows as i64, batch.cols as i64);
-    let after = Tensor::from_slice(labels).view([rows, cols]).narrow(1, 1, cols - 1).reshape(-1);
-    let scored = after.ne(IGNORED).nonzero().view(-1);
-    let wanted = after.index_select(0, &scored).to_device(hidden.device());
-    let row = scored.divide_scalar_mode(cols - 1, "floor");
-    let hidden = hidden.narrow(1, 0, cols - 1).reshape([rows * (cols - 1), -1]);
-    let mut sums = Tensor::zeros([rows], (Kind::Double, tch::Device::Cpu));
-    // Logits of a long text at once would be larger than the model.
-    for start in (0..scored.numel() as i64).step_by(CHUNK as usize) {
-        let count = CHUNK.min(scored.numel() as i64 - start);
-        let at = scored.narrow(0, start, count).to_device(hidden.device());
-        let logits = model.decoder.logits(&hidden.index_select(0, &at), Mode::Eval).to_kind(Kind::Float);
-        let wanted = wanted.narrow(0, start, count).unsqueeze(1);
-        let log_p = logits.log_softmax(-1, Kind::Float).gather(1, &wanted, false).squeeze_dim(1);
-        let nats = -log_p.to_device(tch::Device::Cpu).to_kind(Kind::Double);
-        let _ = sums.index_add_(0, &row.narrow(0, start, count), &nats);
-    }
-    Ok(Vec::try_from(sums)?)
+    let losses = model.decoder.token_losses(&hidden, &part.labels)?.to_kind(Kind::Double);
+    Ok(Vec::try_from(losses.sum_dim_intlist(1, false, None::<Kind>))?)
 }
-
-/// Tokens whose logits are in memory at a time.
-const CHUNK: i64 = 1024;
