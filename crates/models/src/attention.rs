@@ -42,7 +42,7 @@ pub struct AttentionConfig {
 pub(crate) struct Attention {
     qkv: Qkv,
     head_norms: Option<[Norm; 2]>,
-    out: AdaptedLinear,
+    out: SharedInput<1>,
     head_dim: i64,
     relative: Option<Disentangled>,
     scores: Scores,
@@ -92,7 +92,7 @@ impl Attention {
             ])),
             QkvNames::Fused(leaf) => Qkv::Fused(linear(leaf, query + 2 * key, hidden, own.qkv_bias)),
         };
-        let out = linear(names.out, hidden, query, own.out_bias);
+        let out = SharedInput([linear(names.out, hidden, query, own.out_bias)]);
         let head_norms = own.head_norms.then(|| {
             let leaves = names.head_norms;
             leaves.map(|leaf| Norm::new(&format!("{name}.{leaf}"), own.head_dim, config.norm, weights))
@@ -175,7 +175,8 @@ impl Attention {
     /// The output projection of `mixed [B, heads, T, d]`.
     fn leave(&self, mixed: &Tensor, mode: Mode) -> Tensor {
         let size = mixed.size();
-        self.out.forward(&mixed.transpose(1, 2).reshape([size[0], size[2], -1]), mode)
+        let [y] = self.out.forward(&mixed.transpose(1, 2).reshape([size[0], size[2], -1]), mode);
+        y
     }
 
     /// Queries, keys and values, `[B, T, heads, d]` each.
@@ -198,13 +199,25 @@ impl Attention {
         x.view([size[0], size[1], -1, self.head_dim])
     }
 
+    /// Queries, keys and values `[H, (heads + 2·kv_heads)·d]`, out `[heads·d, H]`, if it does nothing to them but turn them.
+    pub(crate) fn weights(&self) -> Option<[Tensor; 2]> {
+        match &self.qkv {
+            Qkv::Separate(qkv)
+                if self.head_norms.is_none() && self.relative.is_none() && self.scores.soft_cap.is_none() =>
+            {
+                Some([qkv.side_by_side()?, self.out.side_by_side()?])
+            }
+            _ => None,
+        }
+    }
+
     pub(crate) fn parts(&mut self) -> Vec<Part<'_>> {
         let mut parts: Vec<Part<'_>> = match &mut self.qkv {
             Qkv::Separate(qkv) => qkv.parts().collect(),
             Qkv::Fused(qkv) => vec![Part::Linear(qkv)],
         };
         parts.extend(self.relative.iter_mut().flat_map(Disentangled::parts));
-        parts.push(Part::Linear(&mut self.out));
+        parts.extend(self.out.parts());
         parts.extend(self.head_norms.iter_mut().flatten().flat_map(Norm::parts));
         parts
     }

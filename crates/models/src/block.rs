@@ -3,11 +3,11 @@
 use peft_core::{Mode, Part};
 use tch::Tensor;
 
-use crate::attention::Attention;
+use crate::attention::{Attention, AttentionConfig};
 use crate::cache::LayerCache;
 use crate::config::StackConfig;
 use crate::mlp::Mlp;
-use crate::norm::Norm;
+use crate::norm::{Norm, PlainNorm};
 use crate::sequence::Sequence;
 use crate::weights::Weights;
 
@@ -34,6 +34,23 @@ pub(crate) struct Block {
     cross: Option<(Attention, [Norm; 1])>,
     mlp: Mlp,
     mlp_norms: Vec<Norm>,
+}
+
+/// Weights of a block, as a product with rows from the left reads them, `[in, out]`.
+#[derive(Debug)]
+pub(crate) struct PlainBlock {
+    /// Before attention and before the feed-forward part.
+    pub(crate) norms: [PlainNorm; 2],
+    /// Queries, keys and values.
+    pub(crate) qkv: Tensor,
+    pub(crate) out: Tensor,
+    pub(crate) gate_up: Tensor,
+    pub(crate) down: Tensor,
+    pub(crate) heads: usize,
+    pub(crate) kv_heads: usize,
+    pub(crate) head_dim: usize,
+    /// Factor on the scores.
+    pub(crate) scale: f32,
 }
 
 impl Block {
@@ -85,6 +102,26 @@ impl Block {
             Wiring::Sandwich => x + norms[1].forward(&half(&norms[0].forward(x))),
             Wiring::Parallel => unreachable!("both halves of a parallel block run at once"),
         }
+    }
+
+    /// Its weights, if it is one of Llama's and nothing in it trains.
+    pub(crate) fn plain(&self, config: &AttentionConfig) -> Option<PlainBlock> {
+        if self.wiring != Wiring::PreNorm || self.cross.is_some() {
+            return None;
+        }
+        let [qkv, out] = self.attention.weights()?;
+        let [gate_up, down] = self.mlp.weights()?;
+        Some(PlainBlock {
+            norms: [self.attention_norms[0].plain()?, self.mlp_norms[0].plain()?],
+            qkv,
+            out,
+            gate_up,
+            down,
+            heads: config.heads as usize,
+            kv_heads: config.kv_heads as usize,
+            head_dim: config.head_dim as usize,
+            scale: config.scale.unwrap_or_else(|| (config.head_dim as f64).powf(-0.5)) as f32,
+        })
     }
 
     pub(crate) fn parts(&mut self) -> Vec<Part<'_>> {

@@ -105,6 +105,10 @@ impl Body {
         self.stack.states(embedded, sequence, mode)
     }
 
+    pub(crate) fn stack(&self) -> &Stack {
+        &self.stack
+    }
+
     /// The hidden state `[B, E]` after the last of `ids [B, T]`, which follow the tokens in `cache`.
     pub(crate) fn advance(&self, ids: &Tensor, cache: &mut KvCache) -> Result<Tensor> {
         let sequence = cache.sequence(ids.size()[1], &self.config, self.stack.positions());

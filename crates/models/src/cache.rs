@@ -5,7 +5,7 @@ use tch::{Device, Kind, Tensor};
 use crate::attention::AttentionConfig;
 use crate::config::StackConfig;
 use crate::positions::Positions;
-use crate::sequence::Sequence;
+use crate::sequence::{Sequence, count_tokens, hidden_where};
 
 /// Keys and values of one layer, allocated once for all tokens to come.
 #[derive(Debug)]
@@ -57,11 +57,42 @@ impl LayerCache {
 pub(crate) struct KvCache {
     layers: Vec<LayerCache>,
     length: i64,
-    /// `[B, capacity]`, 0 where no token is, elsewhere 1; `None` if there is no padding.
-    documents: Option<Tensor>,
-    /// Tokens of padding before each row, `[B, 1]`.
-    padding: Option<Tensor>,
+    /// `None` if there is none.
+    padding: Option<Padding>,
     options: (Kind, Device),
+}
+
+/// What padding before the rows means for each of their places.
+#[derive(Debug)]
+struct Padding {
+    /// `[B, capacity]`, 0 where no token is, elsewhere 1.
+    documents: Tensor,
+    /// `[B, capacity]`, positions in the row.
+    positions: Tensor,
+    /// What one later token sees, `[B, 1, 1, capacity]`.
+    seen: Tensor,
+}
+
+impl Padding {
+    /// For `mask [B, T]` and ones up to `capacity`; `None` where no padding is.
+    fn of(mask: &Tensor, capacity: i64, kind: Kind) -> Option<Self> {
+        let (rows, prompt) = (mask.size()[0], mask.size()[1]);
+        let later = Tensor::ones([rows, capacity - prompt], (Kind::Int64, mask.device()));
+        let documents = Tensor::cat(&[mask, &later], 1);
+        let absent = documents.eq(0);
+        if absent.any().int64_value(&[]) == 0 {
+            return None;
+        }
+        let positions = count_tokens(&documents);
+        let seen = hidden_where(&absent.unsqueeze(1).unsqueeze(1), kind);
+        Some(Self { documents, positions, seen })
+    }
+
+    fn keep(&mut self, rows: &Tensor) {
+        for tensor in [&mut self.documents, &mut self.positions, &mut self.seen] {
+            *tensor = tensor.index_select(0, rows);
+        }
+    }
 }
 
 impl KvCache {
@@ -73,19 +104,35 @@ impl KvCache {
         kind: Kind,
         device: Device,
     ) -> Self {
-        let (rows, prompt) = (mask.size()[0], mask.size()[1]);
+        let rows = mask.size()[0];
         let layer = |_| LayerCache::new(rows, capacity, &config.attention, kind, device);
         let mask = mask.to_device(device).to_kind(Kind::Int64);
-        let padding = mask.eq(0).sum_dim_intlist(1, true, Kind::Int64);
-        let padded = padding.max().int64_value(&[]) > 0;
-        let later = Tensor::ones([rows, capacity - prompt], (Kind::Int64, device));
         Self {
             layers: (0..config.layers).map(layer).collect(),
             length: 0,
-            padding: padded.then_some(padding),
-            documents: padded.then(|| Tensor::cat(&[&mask, &later], 1)),
+            padding: Padding::of(&mask, capacity, kind),
             options: (kind, device),
         }
+    }
+
+    /// Keys and values `[B, kv_heads, capacity, d]` of every layer.
+    pub(crate) fn stored(&self) -> impl Iterator<Item = (&Tensor, &Tensor)> {
+        self.layers.iter().map(|layer| (&layer.keys, &layer.values))
+    }
+
+    /// Tokens there are in every row, padding among them.
+    pub(crate) fn length(&self) -> usize {
+        self.length as usize
+    }
+
+    /// Tokens of padding before each row.
+    pub(crate) fn padding(&self) -> Vec<usize> {
+        let before = |padding: &Padding| {
+            let counts = padding.documents.eq(0).sum_dim_intlist(1, false, Kind::Int64);
+            Vec::<i64>::try_from(counts).expect("one axis").into_iter().map(|count| count as usize).collect()
+        };
+        let rows = self.layers.first().map_or(0, |layer| layer.keys.size()[0] as usize);
+        self.padding.as_ref().map_or_else(|| vec![0; rows], before)
     }
 
     pub(crate) fn layers(&mut self) -> impl Iterator<Item = &mut LayerCache> {
@@ -98,13 +145,18 @@ impl KvCache {
         self.length = end;
         let located = match &self.padding {
             None => positions.range(start, count),
-            Some(padding) => {
-                let index = Tensor::arange_start(start, end, (Kind::Int64, padding.device())).unsqueeze(0);
-                positions.at(&(index - padding).clamp_min(0))
-            }
+            Some(padding) => positions.at(&padding.positions.narrow(1, start, count)),
         };
-        let documents = self.documents.as_ref().map(|documents| documents.narrow(1, 0, end));
-        Sequence::causal(located, start, count, documents.as_ref(), config, self.options)
+        let windowed = config.window.as_ref().is_some_and(|window| window.size < end);
+        match &self.padding {
+            Some(padding) if count == 1 && !windowed => {
+                Sequence::next(located, &padding.seen.narrow(3, 0, end))
+            }
+            padding => {
+                let documents = padding.as_ref().map(|padding| padding.documents.narrow(1, 0, end));
+                Sequence::causal(located, start, count, documents.as_ref(), config, self.options)
+            }
+        }
     }
 
     /// Keeps only `rows`, in that order.
@@ -112,8 +164,8 @@ impl KvCache {
         for layer in &mut self.layers {
             layer.keep(rows);
         }
-        for tensor in [&mut self.documents, &mut self.padding].into_iter().flatten() {
-            *tensor = tensor.index_select(0, rows);
+        if let Some(padding) = &mut self.padding {
+            padding.keep(rows);
         }
     }
 }

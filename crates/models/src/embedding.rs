@@ -54,6 +54,12 @@ impl Embedding {
         self.norm.as_ref().map_or(x.shallow_clone(), |norm| norm.forward(&x))
     }
 
+    /// Whether it leaves the rows of the table as they are.
+    pub(crate) fn is_plain(&self) -> bool {
+        let Self { projection, types, positions, norm } = self;
+        projection.is_none() && types.is_none() && norm.is_none() && matches!(positions, Positions::Rotary(_))
+    }
+
     pub(crate) fn parts(&mut self) -> Vec<Part<'_>> {
         let Self { projection, types, positions, norm } = self;
         let projection = projection.iter_mut().map(Part::Linear);

@@ -9,6 +9,7 @@ use tch::{Kind, Tensor};
 use crate::cache::KvCache;
 use crate::decoder::Decoder;
 use crate::sampling::Sampling;
+use crate::step::{HostKeys, Step};
 use crate::tokenizer::{TextStream, Tokenizer};
 
 /// How to continue.
@@ -57,8 +58,15 @@ pub struct NewToken<'a> {
     pub prompt: usize,
     /// The token.
     pub token: i64,
+    row: i64,
+    logits: &'a Tensor,
+}
+
+impl NewToken<'_> {
     /// What it was chosen from, `[V]`.
-    pub logits: &'a Tensor,
+    pub fn logits(&self) -> Tensor {
+        self.logits.get(self.row)
+    }
 }
 
 /// Sees tokens as they are chosen; `Break` ends the generation, with [`Finish::Interrupted`] for all that is left.
@@ -85,10 +93,12 @@ impl Decoder {
         let mut order: Vec<usize> = (0..prompts.len()).collect();
         order.sort_by_key(|&index| std::cmp::Reverse(prompts[index].len()));
         let mut all: Vec<Completion> = prompts.iter().map(|_| Completion::not_begun()).collect();
+        let longest = prompts.iter().map(Vec::len).max().unwrap_or(0) + settings.max_new_tokens;
+        let step = Step::of(self, longest as i64);
         tch::no_grad(|| {
             for batch in order.chunks(settings.batch_size) {
                 let rows = batch.iter().map(|&index| Row::new(index, settings, tokenizer)).collect();
-                let (ended, flow) = self.continue_batch(prompts, rows, settings, watch)?;
+                let (ended, flow) = self.continue_batch(prompts, rows, settings, step.as_ref(), watch)?;
                 for (row, finish) in ended {
                     let prompt = row.prompt;
                     all[prompt] = row.complete(finish, tokenizer)?;
@@ -141,20 +151,29 @@ impl Decoder {
         prompts: &[Vec<i64>],
         mut rows: Vec<Row<'a>>,
         settings: &Generation,
+        step: Option<&Step<'_>>,
         watch: Watch<'_>,
     ) -> Result<(Ended<'a>, ControlFlow<()>)> {
         let (mut ids, mask) = left_padded(rows.iter().map(|row| &prompts[row.prompt][..]));
         let capacity = ids.size()[1] + settings.max_new_tokens as i64;
-        let mut cache = KvCache::new(&self.shape().stack, &mask, capacity, self.kind(), self.device());
+        let cache = KvCache::new(&self.shape().stack, &mask, capacity, self.kind(), self.device());
+        let mut past = Past::Tensors(cache);
         let mut ended = Vec::new();
         loop {
-            let logits = self.advance(&ids, &mut cache)?;
+            let logits = match (&mut past, step) {
+                (Past::Host(keys), Some(step)) => step.advance(&ids, keys)?,
+                (Past::Tensors(cache), _) => self.advance(&ids, cache)?,
+                (Past::Host(_), None) => unreachable!("only a step leaves its keys on the host"),
+            };
+            if let (Past::Tensors(cache), Some(_)) = (&past, step) {
+                past = Past::Host(HostKeys::of(cache));
+            }
             let mut streams: Vec<_> = rows.iter_mut().map(|row| &mut row.stream).collect();
             let tokens = settings.sampling.choose(&logits, &mut streams);
             let mut flow = ControlFlow::Continue(());
             let (mut going_on, mut kept, mut next) = (Vec::new(), Vec::new(), Vec::new());
             for (i, (mut row, token)) in rows.into_iter().zip(tokens).enumerate() {
-                let new = NewToken { prompt: row.prompt, token, logits: &logits.get(i as i64) };
+                let new = NewToken { prompt: row.prompt, token, row: i as i64, logits: &logits };
                 flow = if flow.is_break() { flow } else { watch(&new) };
                 match row.push(token, settings)? {
                     Some(finish) => ended.push((row, finish)),
@@ -174,7 +193,10 @@ impl Decoder {
                 return Ok((ended, flow));
             }
             if (kept.len() as i64) < logits.size()[0] {
-                cache.keep(&Tensor::from_slice(&kept).to_device(self.device()));
+                match &mut past {
+                    Past::Host(keys) => keys.keep(&kept),
+                    Past::Tensors(cache) => cache.keep(&Tensor::from_slice(&kept).to_device(self.device())),
+                }
             }
             ids = Tensor::from_slice(&next).unsqueeze(1);
         }
@@ -185,6 +207,13 @@ impl Completion {
     fn not_begun() -> Self {
         Self { tokens: Vec::new(), text: String::new(), finish: Finish::Interrupted }
     }
+}
+
+/// Keys and values of what is there of a batch.
+enum Past {
+    Tensors(KvCache),
+    /// For [`Step`].
+    Host(HostKeys),
 }
 
 /// Rows with why they ended.

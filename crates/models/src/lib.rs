@@ -34,6 +34,7 @@ mod sequence;
 mod shared_input;
 mod span;
 mod stack;
+mod step;
 mod tokenizer;
 mod vocabulary;
 mod weights;

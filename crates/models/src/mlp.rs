@@ -26,7 +26,7 @@ pub struct MlpConfig {
 pub(crate) struct Mlp {
     inner: Inner,
     activation: Activation,
-    down: AdaptedLinear,
+    down: SharedInput<1>,
 }
 
 /// What `a` is, with the activation φ.
@@ -53,7 +53,8 @@ impl Mlp {
             [gate, up] => Inner::Gated(SharedInput([linear(gate, inner, hidden), linear(up, inner, hidden)])),
             _ => unreachable!("a feed-forward part has an input layer, or two with a gate"),
         };
-        Self { inner: part, activation, down: linear(names.down, hidden, inner) }
+        let down = SharedInput([linear(names.down, hidden, inner)]);
+        Self { inner: part, activation, down }
     }
 
     /// `x [B, T, H]`, same shape out.
@@ -68,7 +69,18 @@ impl Mlp {
                 }
             }
         };
-        self.down.forward(&inner, mode)
+        let [y] = self.down.forward(&inner, mode);
+        y
+    }
+
+    /// Gate and up `[H, 2I]`, down `[I, H]`, if it is a gate with SiLU and nothing but these.
+    pub(crate) fn weights(&self) -> Option<[Tensor; 2]> {
+        match &self.inner {
+            Inner::Gated(gate_up) if self.activation == Activation::Silu => {
+                Some([gate_up.side_by_side()?, self.down.side_by_side()?])
+            }
+            _ => None,
+        }
     }
 
     pub(crate) fn parts(&mut self) -> Vec<Part<'_>> {
@@ -76,7 +88,7 @@ impl Mlp {
             Inner::Plain(up) => vec![Part::Linear(up)],
             Inner::Gated(gate_up) => gate_up.parts().collect(),
         };
-        parts.push(Part::Linear(&mut self.down));
+        parts.extend(self.down.parts());
         parts
     }
 }

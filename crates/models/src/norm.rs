@@ -65,8 +65,36 @@ impl Norm {
         }
     }
 
+    /// On the host, if it is [`NormKind::Rms`].
+    pub(crate) fn plain(&self) -> Option<PlainNorm> {
+        let weight = || Vec::try_from(self.weight.value().to_kind(Kind::Float)).expect("one axis");
+        (self.config.kind == NormKind::Rms)
+            .then(|| PlainNorm { weight: weight(), eps: self.config.eps as f32 })
+    }
+
     pub(crate) fn parts(&mut self) -> impl Iterator<Item = Part<'_>> {
         std::iter::once(&mut self.weight).chain(self.bias.as_mut()).map(Part::Parameter)
+    }
+}
+
+/// [`NormKind::Rms`] on slices.
+#[derive(Debug)]
+pub(crate) struct PlainNorm {
+    weight: Vec<f32>,
+    eps: f32,
+}
+
+impl PlainNorm {
+    /// Of every row of `x [B, features]`, into `y`.
+    pub(crate) fn forward(&self, x: &[f32], y: &mut [f32]) {
+        let features = self.weight.len();
+        for (x, y) in x.chunks_exact(features).zip(y.chunks_exact_mut(features)) {
+            let squares = x.iter().map(|x| x * x).sum::<f32>();
+            let rstd = 1.0 / (squares / features as f32 + self.eps).sqrt();
+            for ((y, x), weight) in y.iter_mut().zip(x).zip(&self.weight) {
+                *y = x * rstd * weight;
+            }
+        }
     }
 }
 
@@ -101,8 +129,12 @@ impl Function for RmsNormalize {
         let rstd = Tensor::empty([count, 1], (wide, x.device()));
         for (start, length) in rows::blocks(count, 3 * rows::bytes(&x), x.device()) {
             let (x, y) = (x.narrow(0, start, length).to_kind(wide), y.narrow(0, start, length));
-            let mean = x.square().mean_dim([-1i64].as_slice(), true, None);
-            let rstd = (mean + self.eps).rsqrt_out(&rstd.narrow(0, start, length));
+            // One pass for the length, where a mean of squares takes two.
+            let mut rstd =
+                x.norm_out(&rstd.narrow(0, start, length), 2.0, [-1i64].as_slice(), true).square_();
+            rstd *= 1.0 / x.size()[1] as f64;
+            rstd += self.eps;
+            let rstd = rstd.rsqrt_();
             if kind == wide {
                 let _ = x.mul_out(&y, &rstd).g_mul_(weight);
             } else if weight.kind() == wide {

@@ -107,6 +107,13 @@ impl Rotary {
         Self { cos: table(angles.cos()), sin: table(angles.sin()), pairs: config.pairs }
     }
 
+    /// Cosines and sines of the first `count` positions, `[count, d/2]`, if these are halves of a head.
+    pub(crate) fn tables(&self, count: i64) -> Option<[Vec<f32>; 2]> {
+        let values =
+            |t: &Tensor| Vec::try_from(t.narrow(0, 0, count).reshape(-1)).expect("a tensor of numbers");
+        (self.pairs == Pairs::Halves).then(|| [values(&self.cos), values(&self.sin)])
+    }
+
     /// For positions `start..start + count` in every row.
     pub(crate) fn range(&self, start: i64, count: i64) -> Rotation {
         let rows = |t: &Tensor| t.narrow(0, start, count).unsqueeze(0);
@@ -116,7 +123,7 @@ impl Rotary {
     /// For `positions [B, T]`.
     pub(crate) fn at(&self, positions: &Tensor) -> Rotation {
         let size = positions.size();
-        let rows = |t: &Tensor| t.index_select(0, &positions.view(-1)).view([size[0], size[1], 1, -1]);
+        let rows = |t: &Tensor| t.index_select(0, &positions.reshape(-1)).view([size[0], size[1], 1, -1]);
         Rotation { cos: rows(&self.cos), sin: rows(&self.sin), pairs: self.pairs }
     }
 }

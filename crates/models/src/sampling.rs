@@ -46,7 +46,7 @@ impl Sampling {
     pub(crate) fn choose(&self, logits: &Tensor, streams: &mut [&mut Option<ChaCha8Rng>]) -> Vec<i64> {
         let host = |t: &Tensor| t.to_device(tch::Device::Cpu);
         let &Self::Nucleus { temperature, top_p, .. } = self else {
-            return Vec::try_from(host(&logits.argmax(-1, false))).expect("a vector of Int64");
+            return likeliest(&host(logits));
         };
         let p = (logits.to_kind(Kind::Float) / temperature).softmax(-1, None);
         let (p, tokens) = if top_p < 1.0 {
@@ -63,6 +63,19 @@ impl Sampling {
         });
         rows.collect()
     }
+}
+
+/// The first of the largest entries of each row of `logits [B, V]`, as `argmax` does, which reads one entry at a time on the
+/// host.
+fn likeliest(logits: &Tensor) -> Vec<i64> {
+    let vocabulary = logits.size()[1] as usize;
+    let all: Vec<f32> = Vec::try_from(logits.to_kind(Kind::Float).reshape(-1)).expect("a vector of Float");
+    all.chunks_exact(vocabulary)
+        .map(|row| {
+            let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            row.iter().position(|logit| *logit == most).unwrap_or(0) as i64
+        })
+        .collect()
 }
 
 /// Inverts the distribution function of the first entries of `p` that together hold `mass`, at `uniform` in [0, 1).

@@ -169,6 +169,12 @@ impl Sequence {
         Self { located, visible: visible(None), in_window, token_types: None, absent: None, memory: None }
     }
 
+    /// One query a row that sees what `seen [B, 1, 1, keys]` is 0 for.
+    pub(crate) fn next(located: Located, seen: &Tensor) -> Self {
+        let visible = Visible::Masked(seen.shallow_clone());
+        Self { located, visible, in_window: None, token_types: None, absent: None, memory: None }
+    }
+
     /// For a layer with or without a window.
     pub(crate) fn visible(&self, windowed: bool) -> &Visible {
         self.in_window.as_ref().filter(|_| windowed).unwrap_or(&self.visible)
@@ -236,7 +242,7 @@ fn count_in_documents(mask: &Tensor) -> Tensor {
 }
 
 /// −∞ where `hidden`, 0 elsewhere.
-fn hidden_where(hidden: &Tensor, kind: Kind) -> Tensor {
+pub(crate) fn hidden_where(hidden: &Tensor, kind: Kind) -> Tensor {
     Tensor::zeros(hidden.size(), (kind, hidden.device())).masked_fill(hidden, f64::NEG_INFINITY)
 }
 

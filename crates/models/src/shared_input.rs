@@ -13,6 +13,15 @@ impl<const N: usize> SharedInput<N> {
         std::array::from_fn(|i| self.0[i].forward(x, mode))
     }
 
+    /// All weights as one `[in, Σ out]`, if the layers are nothing but products with them.
+    pub(crate) fn side_by_side(&self) -> Option<Tensor> {
+        if self.0.iter().any(|layer| layer.bias().is_some() || layer.frozen().as_dense().is_none()) {
+            return None;
+        }
+        let weights: Option<Vec<Tensor>> = self.0.iter().map(AdaptedLinear::plain_weight).collect();
+        Some(Tensor::cat(&weights?, 0).tr().contiguous())
+    }
+
     pub(crate) fn parts(&mut self) -> impl Iterator<Item = Part<'_>> {
         self.0.iter_mut().map(Part::Linear)
     }

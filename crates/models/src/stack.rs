@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use peft_core::{AdaptedLinear, Mode, Part, Result};
 use tch::{Device, Kind, Tensor};
 
-use crate::block::Block;
+use crate::block::{Block, PlainBlock};
 use crate::cache::KvCache;
 use crate::config::StackConfig;
 use crate::convolution::Convolution;
 use crate::embedding::Embedding;
-use crate::norm::Norm;
+use crate::norm::{Norm, PlainNorm};
 use crate::positions::Positions;
 use crate::recompute::Recomputed;
 use crate::sequence::Sequence;
@@ -107,6 +107,16 @@ impl Stack {
         let last = states.pop().expect("the embedding at least");
         states.push(self.end(&last, mode));
         states
+    }
+
+    /// The weights of all blocks and the norm after them, if nothing else is in the stack but rotary positions.
+    pub(crate) fn plain(&self, config: &StackConfig) -> Option<(Vec<PlainBlock>, PlainNorm)> {
+        if !self.embedding.is_plain() || self.convolution.is_some() || self.project_out.is_some() {
+            return None;
+        }
+        let blocks: Option<_> =
+            self.blocks.iter().map(|block| block.lock().plain(&config.attention)).collect();
+        Some((blocks?, self.norm.as_ref()?.plain()?))
     }
 
     /// The hidden state `[B, E]` of the last of the tokens `embedded [B, T, E]`, which follow those in `cache`.

@@ -45,7 +45,7 @@ fn greedy(
     };
     let mut seen: Vec<Vec<Tensor>> = prompts.iter().map(|_| Vec::new()).collect();
     let completions = model.generate(prompts, &settings, None, &mut |new| {
-        seen[new.prompt].push(new.logits.copy());
+        seen[new.prompt].push(new.logits().copy());
         ControlFlow::Continue(())
     });
     let tokens = completions.unwrap().into_iter().map(|completion| completion.tokens).collect();

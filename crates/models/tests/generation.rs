@@ -33,7 +33,7 @@ fn check(model: &Decoder, prompts: &[Vec<i64>], tokens: &Tensor, logits: &Tensor
         let settings = Generation { batch_size, ..greedy(want[0].len()) };
         let mut seen: Vec<Vec<Tensor>> = prompts.iter().map(|_| Vec::new()).collect();
         let completions = model.generate(prompts, &settings, None, &mut |new| {
-            seen[new.prompt].push(new.logits.copy());
+            seen[new.prompt].push(new.logits().copy());
             ControlFlow::Continue(())
         });
         for (row, completion) in completions.unwrap().into_iter().enumerate() {

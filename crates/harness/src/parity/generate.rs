@@ -23,7 +23,7 @@ pub(super) fn run(case: &Case, checks: &mut Checks) -> Result<()> {
 
     let mut logits: Vec<Vec<Tensor>> = prompts.iter().map(|_| Vec::new()).collect();
     let free = decode(&decoder, &prompts, new_tokens, Vec::new(), &mut |new| {
-        logits[new.prompt].push(new.logits.copy());
+        logits[new.prompt].push(new.logits().copy());
         ControlFlow::Continue(())
     })?;
     let logits: Vec<Tensor> = logits.iter().map(|row| Tensor::stack(row, 0)).collect();
