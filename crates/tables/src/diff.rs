@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::overlay::{Resolved, leaves};
 use crate::pack::Pack;
-use crate::plan::Scale;
+use crate::plan::{Scale, TableRun};
 
 /// What one pack says of a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub enum Side {
     Said(Vec<String>),
     /// It does not; this is what we chose.
     Unsaid(Vec<String>),
+    /// Nobody says it: a task file's own value, by which the harness goes.
+    Default(Vec<String>),
     /// There is no such setting.
     Absent,
 }
@@ -57,18 +59,14 @@ pub fn diff(first: &Pack, second: &Pack) -> SettingsDiff {
         second: side(&b, name),
     });
     let (equal, differences): (Vec<_>, Vec<_>) = all.partition(|both| both.first == both.second);
-    SettingsDiff {
-        first: first.name.clone(),
-        second: second.name.clone(),
-        differences,
-        equal: equal.len(),
-    }
+    SettingsDiff { first: first.name.clone(), second: second.name.clone(), differences, equal: equal.len() }
 }
 
 /// Every setting of a pack.
 fn settings(pack: &Pack) -> IndexMap<String, Side> {
     let mut values: IndexMap<String, IndexSet<String>> = IndexMap::new();
     let mut add = |name: String, value: String| values.entry(name).or_default().insert(value);
+    let mut defaults: IndexMap<String, IndexSet<String>> = IndexMap::new();
     for model in pack.models.values() {
         add("model".to_owned(), model.name.clone().unwrap_or_else(|| model.label.clone()));
     }
@@ -79,8 +77,13 @@ fn settings(pack: &Pack) -> IndexMap<String, Side> {
     for run in &runs {
         let task = run.task_config().expect("a pack is checked when it is read");
         let task = serde_json::to_value(task).expect("a task is plain data");
+        let said = said(run);
         for (path, value) in task_settings(&task) {
-            add(path, value);
+            if said.iter().any(|said| path == *said || path.starts_with(&format!("{said}."))) {
+                add(path, value);
+            } else {
+                defaults.entry(path).or_default().insert(value);
+            }
         }
     }
     for (key, row) in &pack.rows {
@@ -110,6 +113,11 @@ fn settings(pack: &Pack) -> IndexMap<String, Side> {
             (name, side)
         })
         .collect();
+    for (name, values) in defaults {
+        let values = values.into_iter().collect();
+        let side = if unsaid(&name) { Side::Unsaid(values) } else { Side::Default(values) };
+        settings.entry(name).or_insert(side);
+    }
     for unsaid in &pack.unsaid {
         settings.entry(unsaid.setting.clone()).or_insert_with(|| Side::Unsaid(vec![unsaid.chosen.clone()]));
     }
@@ -119,14 +127,21 @@ fn settings(pack: &Pack) -> IndexMap<String, Side> {
     settings
 }
 
+/// The paths that a pack, or the preset that it names, sets in the task of a run.
+fn said(run: &TableRun) -> Vec<String> {
+    let task = tasks::provided(&run.task).expect("a pack is checked when it is read");
+    let preset = run.preset.as_ref().and_then(|name| task.presets.get(name));
+    let of_preset = preset.into_iter().flat_map(|preset| leaves(preset, "task")).map(|(path, _)| path);
+    let own = run.overrides.iter().filter_map(|assignment| assignment.split_once('='));
+    own.map(|(path, _)| path.to_owned()).chain(of_preset).collect()
+}
+
 /// What of a task decides a score besides its data: how it is trained and answered.
 fn task_settings(task: &Value) -> Vec<(String, String)> {
     let mut found = Vec::new();
-    for (path, pointer) in [
-        ("task.training", "/training"),
-        ("task.prompt.loss", "/prompt/loss"),
-        ("task.decoding", "/decoding"),
-    ] {
+    for (path, pointer) in
+        [("task.training", "/training"), ("task.prompt.loss", "/prompt/loss"), ("task.decoding", "/decoding")]
+    {
         if let Some(value) = task.pointer(pointer) {
             flatten(value, path, &mut found);
         }
@@ -151,6 +166,7 @@ impl Side {
         match self {
             Self::Said(values) => several(values),
             Self::Unsaid(values) => format!("unsaid; chosen: {}", several(values)),
+            Self::Default(values) => format!("not stated; task file: {}", several(values)),
             Self::Absent => "–".to_owned(),
         }
     }

@@ -17,7 +17,7 @@ mod score;
 mod verdict;
 
 pub use cell::{Cell, Grade, Origin};
-pub use diff::{Difference, Side, SettingsDiff, diff};
+pub use diff::{Difference, SettingsDiff, Side, diff};
 pub use error::{Error, Result};
 pub use mini::{Mini, MiniRow};
 pub use order::{Claim, Order, OrderVerdict, PaperTells};

@@ -27,11 +27,7 @@ pub(crate) struct Resolved {
 
 impl Resolved {
     /// What `overlays`, weakest first, say about `method` on `task`.
-    pub(crate) fn new<'a>(
-        overlays: impl IntoIterator<Item = &'a Overlay>,
-        method: &str,
-        task: &str,
-    ) -> Self {
+    pub(crate) fn new<'a>(overlays: impl IntoIterator<Item = &'a Overlay>, method: &str, task: &str) -> Self {
         let mut resolved = Self::default();
         for overlay in overlays {
             lay_over(&mut resolved.task, &overlay.task);

@@ -58,6 +58,30 @@ pub struct Skipped {
 }
 
 impl TableRun {
+    /// A run without what differs between the two sizes.
+    fn new(
+        (key, row): (&str, &Row),
+        (method, task): (&str, &str),
+        seeds: u64,
+        settings: &[&Overlay],
+    ) -> Self {
+        Self {
+            row: key.to_owned(),
+            label: row.label.clone(),
+            columns: Vec::new(),
+            method: method.to_owned(),
+            task: task.to_owned(),
+            preset: None,
+            suite: None,
+            model: None,
+            overrides: Resolved::new(settings.iter().copied(), method, task).assignments(),
+            // The unadapted model is the same under every seed.
+            seeds: if method == compare::BASE { 1 } else { seeds },
+            trained_on: task.to_owned(),
+            procedure: row.procedure.clone(),
+        }
+    }
+
     /// The whole effective task, as a record of this run has it.
     ///
     /// # Errors
@@ -99,23 +123,25 @@ impl Pack {
     }
 
     fn paper_runs(&self) -> Vec<TableRun> {
-        let mut runs = Vec::new();
+        let mut runs: Vec<TableRun> = Vec::new();
         for (key, row) in &self.rows {
             let model = &self.models[&row.model];
             let (Some(method), None) = (&row.method, &model.without) else { continue };
-            let mut tasks: IndexMap<(&str, Option<&str>), Vec<(&String, &Column)>> = IndexMap::new();
+            let settings = [&self.settings, &model.settings, &row.settings];
+            let first = runs.len();
             for (name, column) in self.columns_of(row) {
                 let Some(task) = &column.task else { continue };
-                tasks.entry((task, column.preset.as_deref())).or_default().push((name, column));
-            }
-            for ((task, preset), columns) in tasks {
-                let trained_on = columns[0].1.trained_on.as_deref().unwrap_or(task);
+                let same = |run: &&mut TableRun| run.task == *task && run.preset == column.preset;
+                if let Some(run) = runs[first..].iter_mut().find(same) {
+                    run.columns.push(name.clone());
+                    continue;
+                }
                 runs.push(TableRun {
-                    columns: columns.iter().map(|(name, _)| (*name).clone()).collect(),
-                    preset: preset.map(str::to_owned),
+                    columns: vec![name.clone()],
+                    preset: column.preset.clone(),
                     model: model.name.clone(),
-                    trained_on: trained_on.to_owned(),
-                    ..self.run(key, row, (method, task), &[&self.settings, &model.settings, &row.settings])
+                    trained_on: column.trained_on.as_ref().unwrap_or(task).clone(),
+                    ..TableRun::new((key, row), (method, task), self.seeds, &settings)
                 });
             }
         }
@@ -132,41 +158,16 @@ impl Pack {
         for (key, small) in &mini.rows {
             let row = &self.rows[key];
             let Some(method) = &row.method else { continue };
+            let settings = [&mini.settings, &small.settings];
             for (task, columns) in &tasks {
                 runs.push(TableRun {
                     columns: columns.clone(),
                     suite: Some(mini.suite.clone()),
-                    seeds: mini.seeds,
                     procedure: small.procedure.clone().unwrap_or_else(|| row.procedure.clone()),
-                    ..self.run(key, row, (method, task), &[&mini.settings, &small.settings])
+                    ..TableRun::new((key, row), (method, task), mini.seeds, &settings)
                 });
             }
         }
         runs
-    }
-
-    /// A run without what differs between the two sizes.
-    fn run(
-        &self,
-        key: &str,
-        row: &Row,
-        (method, task): (&str, &str),
-        settings: &[&Overlay],
-    ) -> TableRun {
-        TableRun {
-            row: key.to_owned(),
-            label: row.label.clone(),
-            columns: Vec::new(),
-            method: method.to_owned(),
-            task: task.to_owned(),
-            preset: None,
-            suite: None,
-            model: None,
-            overrides: Resolved::new(settings.iter().copied(), method, task).assignments(),
-            // The unadapted model is the same under every seed.
-            seeds: if method == compare::BASE { 1 } else { self.seeds },
-            trained_on: task.to_owned(),
-            procedure: row.procedure.clone(),
-        }
     }
 }

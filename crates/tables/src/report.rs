@@ -8,7 +8,7 @@ use compare::Run;
 use compare::stats::Settings;
 use indexmap::IndexSet;
 
-use crate::cell::{Cell, Grade};
+use crate::cell::Cell;
 use crate::departures::departures;
 use crate::error::Result;
 use crate::order::{Order, orders};
@@ -33,7 +33,7 @@ pub struct Report<'a> {
     pub pack: &'a Pack,
     /// The size of our runs.
     pub scale: Scale,
-    /// Every number of the paper and every score of ours, by model, column and row.
+    /// Every number of the paper and every score of ours, by model, column and row; on the built-in suite those that take part.
     pub cells: Vec<Compared>,
     /// Which row is ahead of which.
     pub orders: Vec<Order>,
@@ -73,12 +73,15 @@ pub fn report<'a>(
     for model in pack.models.keys() {
         for column in pack.columns.keys() {
             for (key, row) in pack.rows.iter().filter(|(_, row)| row.model == *model) {
-                let paper = row.cells.get(column).map(|cell| (cell.value, pack.paper_score(column, row, cell)));
-                let ours = scores.of.get(&(key.clone(), column.clone())).copied();
-                if paper.is_none() && ours.is_none() {
+                let paper =
+                    row.cells.get(column).map(|cell| (cell.value, pack.paper_score(column, row, cell)));
+                let ours = scores.of.get(&(key.clone(), column.clone())).cloned();
+                let takes_part = scale == Scale::Paper
+                    || (pack.mini.rows.contains_key(key) && pack.mini.columns.contains_key(column));
+                if ours.is_none() && (paper.is_none() || !takes_part) {
                     continue;
                 }
-                let verdict = verdict(pack, scale, measured, (key, column), (paper, ours), settings);
+                let verdict = verdict(pack, scale, measured, (key, column), (paper, ours.as_ref()), settings);
                 let (model, column, row) = (model.clone(), column.clone(), key.clone());
                 cells.push(Compared { model, column, row, paper, ours, verdict });
             }
@@ -93,7 +96,7 @@ fn verdict(
     scale: Scale,
     measured: &[Measured<'_>],
     (row, column): (&str, &str),
-    (paper, ours): (Option<(f64, PaperScore)>, Option<Score>),
+    (paper, ours): (Option<(f64, PaperScore)>, Option<&Score>),
     settings: &Settings,
 ) -> Verdict {
     let Some(ours) = ours else { return Verdict::NotRun };
@@ -105,7 +108,7 @@ fn verdict(
     if !departures.is_empty() {
         return Verdict::NotComparable(Reason::Departs(departures));
     }
-    Verdict::of(&paper, &ours, settings.confidence)
+    Verdict::of(&paper, ours, settings.confidence)
 }
 
 /// In what the runs behind a cell, and the column itself, depart from the paper; of an average, in what its parts do.
@@ -138,12 +141,5 @@ impl Pack {
             items: column.items.map(|items| items as f64).and_then(fraction),
             stderr: cell.stderr.map(|error| column.score(error)),
         }
-    }
-}
-
-impl Report<'_> {
-    /// The cells with a verdict of `grade`.
-    pub fn of_grade(&self, grade: Grade) -> impl Iterator<Item = &Compared> {
-        self.cells.iter().filter(move |cell| cell.paper.is_some_and(|(_, paper)| paper.grade == grade))
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use compare::stats::Settings;
+use compare::table::Emphasis;
 use compare::{BASE, Replication, Run, entries, rank};
 
 use crate::error::Result;
@@ -11,7 +12,7 @@ use crate::plan::Scale;
 use crate::report::Measured;
 
 /// A score of ours.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Score {
     /// The mean over items and seeds.
     pub value: f64,
@@ -23,6 +24,10 @@ pub struct Score {
     pub items: Option<u64>,
     /// How often it was made.
     pub replication: Replication,
+    /// Rows of a column that share a letter are not told apart; empty where nothing is tested.
+    pub letters: String,
+    /// Whether it is in the best group of its column: not told apart from the first.
+    pub emphasis: Emphasis,
 }
 
 /// Two rows of one model in one column.
@@ -101,6 +106,8 @@ impl Scores {
                 interval: ranked.pooled.interval.map(|interval| (interval.low, interval.high)),
                 items: ranked.pooled.metric.items,
                 replication: ranked.entry.replication(),
+                letters: ranked.letters.clone(),
+                emphasis: if ranked.best { Emphasis::Best } else { Emphasis::None },
             };
             self.of.insert((row(index), column.to_owned()), score);
         }
@@ -122,7 +129,7 @@ impl Scores {
     /// The mean of columns. Of its interval the squares of the columns' distances to their ends add (Zou and Donner, Stat.
     /// Med. 2008): the columns are taken as independent, though one training may stand behind several.
     fn add_average(&mut self, row: &str, column: &str, parts: &[String]) {
-        let part = |part: &String| self.of.get(&(row.to_owned(), part.clone())).copied();
+        let part = |part: &String| self.of.get(&(row.to_owned(), part.clone())).cloned();
         let Some(parts) = parts.iter().map(part).collect::<Option<Vec<Score>>>() else { return };
         let k = parts.len() as f64;
         let value = parts.iter().map(|score| score.value).sum::<f64>() / k;
@@ -131,17 +138,20 @@ impl Scores {
             Some(squares.sum::<Option<f64>>()?.sqrt() / k)
         };
         let (below, above) = (distances(|(low, _), at| at - low), distances(|(_, high), at| high - at));
-        let fewest = parts.iter().map(|score| score.replication).min_by_key(|replication| match replication {
-            Replication::OneSeed => 1,
-            Replication::Seeds(seeds) => *seeds,
-            Replication::Untrained => usize::MAX,
-        });
+        let fewest =
+            parts.iter().map(|score| score.replication).min_by_key(|replication| match replication {
+                Replication::OneSeed => 1,
+                Replication::Seeds(seeds) => *seeds,
+                Replication::Untrained => usize::MAX,
+            });
         let average = Score {
             value,
             scale: parts[0].scale,
             interval: below.zip(above).map(|(below, above)| (value - below, value + above)),
             items: parts.iter().map(|score| score.items).sum(),
             replication: fewest.expect("an average has parts"),
+            letters: String::new(),
+            emphasis: Emphasis::None,
         };
         self.of.insert((row.to_owned(), column.to_owned()), average);
     }

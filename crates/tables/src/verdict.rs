@@ -95,7 +95,8 @@ impl PaperScore {
         if scale != compare::Scale::Fraction || !(0.0..=1.0).contains(&p) {
             return None;
         }
-        let by_error = |error: f64| (error > 0.0 && p > 0.0 && p < 1.0).then(|| p * (1.0 - p) / error.powi(2));
+        let by_error =
+            |error: f64| (error > 0.0 && p > 0.0 && p < 1.0).then(|| p * (1.0 - p) / error.powi(2));
         let n = self.stderr.and_then(by_error).or(self.items)?;
         let interval = wilson(p * n, n, confidence);
         Some((p - interval.low, interval.high - p))

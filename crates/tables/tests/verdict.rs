@@ -1,6 +1,7 @@
 //! The rule of verdicts, against statsmodels (`golden/verdicts.py`) and at its edges.
 
 use compare::stats::{proportions, wilson};
+use compare::table::Emphasis;
 use compare::{Replication, Scale};
 use tables::{AGREEMENT_WIDTH, Finding, Grade, PaperScore, Reason, Score, Verdict, judge};
 
@@ -12,6 +13,8 @@ fn ours(right: f64, n: f64) -> Score {
         interval: Some((interval.low, interval.high)),
         items: Some(n as u64),
         replication: Replication::OneSeed,
+        letters: String::new(),
+        emphasis: Emphasis::None,
     }
 }
 
@@ -94,6 +97,8 @@ fn a_score_that_is_no_fraction_has_a_relative_width() {
         interval: Some((low, high)),
         items: None,
         replication: Replication::Seeds(3),
+        letters: String::new(),
+        emphasis: Emphasis::None,
     };
     assert_eq!(judge(&paper(20.0, None), &perplexity(19.5, 20.6), 0.95), Some(Finding::Agrees));
     assert_eq!(judge(&paper(20.0, None), &perplexity(19.0, 21.0), 0.95), Some(Finding::WithinNoise));

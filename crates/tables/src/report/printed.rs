@@ -2,15 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use compare::table::{Cell, Column, Emphasis, Row, Section, Table};
 use compare::Replication;
+use compare::table::{Cell, Column, Emphasis, Row, Section, Table};
 use indexmap::IndexSet;
 
 use super::{Compared, Report};
 use crate::cell::{Grade, Origin};
 use crate::pack::Pack;
 use crate::plan::Scale;
-use crate::verdict::{AGREEMENT_WIDTH, Finding, Reason, Verdict};
+use crate::verdict::{AGREEMENT_WIDTH, Reason, Verdict};
 
 impl Report<'_> {
     /// Ours beside the paper's, one row for each number.
@@ -21,6 +21,7 @@ impl Report<'_> {
             Column::left("grade", &["grade"]),
             Column::right("ours", &["value"]),
             Column::right("interval", &["ci_low", "ci_high"]),
+            Column::left("ties", &["ties"]).expendable(2),
             Column::right("n × seeds", &["n_items", "seeds"]).expendable(1),
             Column::left("verdict", &["verdict"]),
         ];
@@ -28,7 +29,8 @@ impl Report<'_> {
         let mut sections: Vec<Section> = Vec::new();
         for cell in &self.cells {
             let column = &self.pack.columns[&cell.column].label;
-            let labels = vec![self.pack.models[&cell.model].label.clone(), self.heading(column, &cell.column)];
+            let labels =
+                vec![self.pack.models[&cell.model].label.clone(), self.heading(column, &cell.column)];
             if sections.last().is_none_or(|section| section.labels != labels) {
                 sections.push(Section { labels, rows: Vec::new() });
             }
@@ -58,7 +60,7 @@ impl Report<'_> {
         let mark = if row.origin == Origin::Paper { "" } else { origin_mark(row.origin) };
         let paper = cell.paper.map(|(value, _)| column.print(value));
         let grade = cell.paper.map(|(_, paper)| paper.grade.mark().to_owned());
-        let ours = cell.ours;
+        let ours = cell.ours.as_ref();
         let mut verdict = cell.verdict.label().to_owned();
         if let Verdict::NotComparable(Reason::Departs(list)) = &cell.verdict {
             let numbers = list.iter().filter_map(|reason| reasons.get_index_of(reason));
@@ -73,11 +75,11 @@ impl Report<'_> {
             Cell::known(ours.and_then(|s| Some((s.interval?, s.scale))), |((low, high), scale)| {
                 Cell::Interval(low, high, scale)
             }),
+            Cell::known(ours.map(|s| s.letters.clone()).filter(|l| !l.is_empty()), Cell::Text),
             Cell::known(ours, |score| Cell::Sample(score.items, score.replication)),
             Cell::Text(verdict),
         ];
-        let agrees = matches!(cell.verdict, Verdict::Found(Finding::Agrees, _));
-        Row { cells, emphasis: if agrees { Emphasis::Best } else { Emphasis::None } }
+        Row { cells, emphasis: ours.map_or(Emphasis::None, |score| score.emphasis) }
     }
 
     /// Why cells are not comparable, each once.
@@ -100,6 +102,13 @@ impl Report<'_> {
             .filter(|found| !found.is_empty())
             .collect();
         notes.extend(found.into_iter().map(|found| format!("Found: {found}.")));
+        if self.cells.iter().filter_map(|cell| cell.ours.as_ref()).any(|score| !score.letters.is_empty()) {
+            notes.push(format!(
+                "Ours that share a letter in a column are not told apart at the {} level, after Holm's correction over all \
+                 its pairs; the best group stands out.",
+                self.alpha
+            ));
+        }
         if self.scale == Scale::Mini {
             notes.push(
                 "Ours is of the built-in model on generated tasks: its scores are not comparable with the paper's, \
@@ -110,7 +119,12 @@ impl Report<'_> {
         } else if self.cells.iter().any(|cell| matches!(cell.verdict, Verdict::Found(..))) {
             notes.push(rule(self.alpha));
         }
-        if self.cells.iter().any(|cell| cell.ours.is_some_and(|s| s.replication == Replication::OneSeed)) {
+        if self
+            .cells
+            .iter()
+            .filter_map(|cell| cell.ours.as_ref())
+            .any(|s| s.replication == Replication::OneSeed)
+        {
             notes.push(
                 "† one seed: interval and verdict cover the choice of items only; another seed may change them."
                     .to_owned(),
