@@ -104,6 +104,10 @@ fn settings(pack: &Pack) -> IndexMap<String, Side> {
             }
         }
     }
+    // What is said for one task and left to its file for another stands together.
+    for (name, said) in &mut values {
+        said.extend(defaults.swap_remove(name).unwrap_or_default());
+    }
     let unsaid = |name: &str| pack.unsaid.iter().any(|unsaid| unsaid.setting == name);
     let mut settings: IndexMap<String, Side> = values
         .into_iter()

@@ -246,9 +246,10 @@ impl Pack {
 }
 
 impl Column {
-    /// A number of this column as the table prints it.
+    /// A number of this column as the table prints it; one that is known to more digits keeps them.
     pub fn print(&self, value: f64) -> String {
-        format!("{value:.*}", self.decimals)
+        let known = value.to_string().split_once('.').map_or(0, |(_, digits)| digits.len());
+        format!("{value:.*}", self.decimals.max(known))
     }
 
     /// What a number of this column is as a score of ours.

@@ -49,6 +49,13 @@ fn the_sides_are_told_apart() {
     assert_eq!(of(&diff, "task.training.dtype").map(|d| &d.first), None);
 }
 
+/// LoRI trains on code twice and on safety once; three passes over GSM8K are its task file's own.
+#[test]
+fn every_task_has_its_say() {
+    let there = diff(&provided("lori-2").unwrap(), &provided("dora-1").unwrap());
+    assert_eq!(of(&there, "task.training.epochs").unwrap().first, said(&["2", "1", "3"]));
+}
+
 #[test]
 fn dora_and_milora() {
     let (dora, milora) = (provided("dora-1").unwrap(), provided("milora-1").unwrap());

@@ -51,7 +51,7 @@ impl Report<'_> {
         let cells = vec![
             label(&order.first),
             label(&order.second),
-            Cell::known(order.difference, |difference| Cell::Text(column.print(difference))),
+            Cell::known(order.difference, |by| Cell::Text(format!("{by:.*}", column.decimals))),
             Cell::Text(order.grade.mark().to_owned()),
             Cell::Text(order.paper.label().to_owned()),
             Cell::known(order.ours, |ours| Cell::Score(ours.value, ours.scale, replication(ours.seeds))),
