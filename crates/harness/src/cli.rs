@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tasks::{Permission, TaskConfig};
 
 use crate::Result;
-use crate::config::read_task;
+use crate::config::{Scenario, read_task};
 
 pub use adapters::{DoctorArgs, ExportArgs, InterferenceArgs, MergeArgs, MergeIntoBaseArgs, Vote};
 pub use records::{GateArgs, ReportArgs};
@@ -92,6 +92,8 @@ pub enum Listing {
     Tasks,
     /// Models that can be named.
     Models,
+    /// Comparisons in one file, for `--scenario`.
+    Scenarios,
 }
 
 /// Where a model comes from and how it is held.
@@ -167,6 +169,10 @@ pub struct RunArgs {
     /// Suite of tasks: `mini`, or a file.
     #[arg(long, default_value = "mini", value_name = "SUITE")]
     pub suite: String,
+    /// A comparison in one file, such as `merge`: methods, tasks, seeds and settings, where they are not given here, and what
+    /// is done with the adapters. `harness list scenarios` lists them.
+    #[arg(long, value_name = "SCENARIO")]
+    pub scenario: Option<String>,
     /// Only these tasks: names of the suite's or of provided tasks, or files.
     #[arg(long, value_delimiter = ',', value_name = "TASK,…")]
     pub task: Vec<String>,
@@ -182,9 +188,9 @@ pub struct RunArgs {
     /// First seed.
     #[arg(long, default_value_t = 0, value_name = "S")]
     pub seed: u64,
-    /// Number of seeds, from the first one on.
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pub seeds: u64,
+    /// Number of seeds, from the first one on [default: 1, or what the scenario says].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub seeds: Option<u64>,
     /// Settings laid over those of suite and methods: a file with `[task]` and `[method]`.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -204,12 +210,41 @@ pub struct RunArgs {
     /// Recompute activations in backward instead of keeping them. The result does not change.
     #[arg(long)]
     pub gradient_checkpointing: bool,
-    /// Folder for records and adapters [default: a new one under `runs/`].
+    /// Folder for records and adapters [default: a new one under `runs/`]. Runs that are finished there, with the same
+    /// settings, model and data, are not repeated.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Repeat them nevertheless.
+    #[arg(long)]
+    pub again: bool,
     /// Print nothing but the table.
     #[arg(long)]
     pub quiet: bool,
+}
+
+impl RunArgs {
+    /// Number of seeds.
+    pub fn seed_count(&self) -> u64 {
+        self.seeds.unwrap_or(1)
+    }
+
+    /// The seeds.
+    pub fn all_seeds(&self) -> std::ops::Range<u64> {
+        self.seed..self.seed + self.seed_count()
+    }
+
+    /// With what `scenario` says where the command line says nothing.
+    #[must_use]
+    pub fn within(&self, scenario: &Scenario) -> Self {
+        let or = |given: &[String], said: &[String]| if given.is_empty() { said } else { given }.to_vec();
+        Self {
+            method: or(&self.method, &scenario.methods),
+            task: or(&self.task, &scenario.tasks),
+            suite: scenario.suite.clone(),
+            seeds: self.seeds.or(Some(scenario.seeds)),
+            ..self.clone()
+        }
+    }
 }
 
 /// Options of `continual`.

@@ -2,6 +2,7 @@
 
 pub mod adapter;
 pub mod builtin;
+pub mod cells;
 pub mod cli;
 pub mod commands;
 pub mod config;
@@ -20,6 +21,7 @@ pub mod queue;
 pub mod record;
 pub mod reward;
 pub mod run;
+pub mod scenario;
 pub mod session;
 pub mod solver;
 pub mod train;

@@ -41,7 +41,8 @@ pub fn describe_base(record: &mut RunRecord, experiment: &Experiment, context: &
     record.parameters = Parameters::counted(0, 0, context.session.parameters);
 }
 
-fn common(record: &mut RunRecord, experiment: &Experiment, context: &Context<'_>) {
+/// Where a run took place.
+pub(crate) fn common(record: &mut RunRecord, experiment: &Experiment, context: &Context<'_>) {
     let session = &*context.session;
     record.suite.clone_from(&experiment.suite);
     record.model = Model { name: session.name.clone(), fingerprint: Some(session.fingerprint.clone()) };

@@ -1,6 +1,6 @@
 //! One run: a method on a task with a seed, from attaching to the record.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use compare::{Evidence, Point, Run, RunRecord, Status};
@@ -63,8 +63,10 @@ pub struct Finished {
     pub run: Run,
     /// The trained adapter's tensors.
     pub adapter: StateDict,
-    /// Scores on the other tasks of the context.
+    /// Scores on the other tasks of the context; empty for a run that was there already.
     pub others: Vec<Scored>,
+    /// Where the adapter's own file lies.
+    pub folder: PathBuf,
 }
 
 /// The streams of a run: below the seed and the task, so that runs of different tasks draw different tensors.
@@ -107,7 +109,7 @@ fn run_attached(
     seed: u64,
     needed: &[&RunRecord],
 ) -> Result<Finished> {
-    let started = Instant::now();
+    let (started, folder) = (Instant::now(), context.adapter_folder.to_owned());
     let info = experiment.method.info;
     let mut record = RunRecord::new(Timestamp::now(), info.name, &experiment.task.name, seed);
     record::describe(&mut record, experiment, context, attachment);
@@ -128,7 +130,7 @@ fn run_attached(
     if trained.stopped {
         record.total = compare::Total::of(&record.phases, needed.iter().copied(), Some(seconds(started)));
         let run = Run { record, evidence: Evidence::Items(Vec::new()) };
-        return Ok(Finished { run, adapter, others: Vec::new() });
+        return Ok(Finished { run, adapter, others: Vec::new(), folder });
     }
 
     let scored = score_test(context, experiment, attachment, streams)?;
@@ -136,7 +138,8 @@ fn run_attached(
     record::score(&mut record, &scored)?;
     record.total = compare::Total::of(&record.phases, needed.iter().copied(), Some(seconds(started)));
     record.status = Status::Success;
-    Ok(Finished { run: Run { record, evidence: Evidence::Items(scored.outcomes) }, adapter, others })
+    let run = Run { record, evidence: Evidence::Items(scored.outcomes) };
+    Ok(Finished { run, adapter, others, folder })
 }
 
 /// Scores the model without any adapter.
@@ -157,7 +160,7 @@ pub fn run_base(context: &mut Context<'_>, experiment: &Experiment, seed: u64) -
     Ok(Run { record, evidence: Evidence::Items(scored.outcomes) })
 }
 
-fn examiner<'a>(context: &'a Context<'_>, streams: &'a Seeds) -> Examiner<'a> {
+pub(crate) fn examiner<'a>(context: &'a Context<'_>, streams: &'a Seeds) -> Examiner<'a> {
     Examiner {
         task: &context.prepared.task,
         text: &context.session.text,
@@ -297,7 +300,7 @@ impl Watch<'_> {
     }
 }
 
-fn value(scored: &Scored, metric: &compare::Metric) -> Result<Option<f64>> {
+pub(crate) fn value(scored: &Scored, metric: &compare::Metric) -> Result<Option<f64>> {
     Ok(metric.measure_on(compare::Split::Validation, &scored.outcomes)?.map(|measured| measured.value))
 }
 

@@ -4,7 +4,7 @@ use peft_core::{MethodInfo, Modules, Targets};
 use serde_json::{Value, json};
 use tasks::{Dtype, Permission, Quantization, TaskConfig};
 
-use super::{Assignment, MethodConfig, Overlay, Suite, method_file, suite_file};
+use super::{Assignment, MethodConfig, Overlay, Scenario, Suite, method_file, suite_file};
 use crate::cli::{RunArgs, StorageArgs};
 use crate::{Error, Result};
 
@@ -93,6 +93,9 @@ impl Layers {
         // A task from elsewhere is not judged by the suite's settings.
         let suite = tasks.iter().all(|task| suite.tasks.contains(&task.name)).then_some(suite);
         let mut overlays: Vec<Overlay> = suite.iter().map(|suite| suite.settings.clone()).collect();
+        if let Some(name) = &args.scenario {
+            overlays.push(Scenario::read(name)?.settings);
+        }
         if let Some(path) = &args.config {
             let text = std::fs::read_to_string(path).map_err(|source| peft_core::Error::io(path, source))?;
             overlays.push(Overlay::parse(&text, &path.display().to_string())?);
