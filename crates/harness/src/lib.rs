@@ -2,6 +2,7 @@
 
 pub mod adapter;
 pub mod builtin;
+pub mod checkpoint;
 pub mod cli;
 pub mod commands;
 pub mod config;

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use peft_core::{StateDict, device};
 use tasks::{Scorer, Split, Task, TaskConfig};
 
+use crate::checkpoint::{self, Every};
 use crate::cli::RunArgs;
 use crate::config::{Experiment, RunOptions, sibling};
 use crate::memory::PeakMemory;
@@ -190,8 +191,11 @@ impl<'a> Queue<'a> {
         let records: Vec<&RunRecord> = records.iter().collect();
         let name = experiment.method.info.name;
         let task = if stage.name.is_empty() { &experiment.task.name } else { &stage.name };
-        let folder = self.out.join("adapters").join(task).join(name).join(format!("seed-{seed}"));
+        let place = Path::new(task).join(name).join(format!("seed-{seed}"));
+        let folder = self.out.join("adapters").join(&place);
+        let checkpoints = self.out.join("checkpoints").join(&place);
         let mut context = self.context(experiment, seed, stage, &folder)?;
+        context.checkpoint_folder = Some(checkpoints.clone());
         let mut finished = run(&mut context, experiment, method, seed, &records)?;
         task.clone_into(&mut finished.run.record.task);
         if let Some(sequence) = &stage.sequence {
@@ -199,6 +203,9 @@ impl<'a> Queue<'a> {
         }
         self.store.save(&finished.run)?;
         let stopped = finished.run.record.status != Status::Success;
+        if !stopped && self.options.checkpoints.every != Every::Never {
+            checkpoint::remove(&checkpoints)?;
+        }
         self.finished.insert(key.clone(), finished);
         if stopped { Err(Error::Interrupted) } else { Ok(key) }
     }
@@ -260,6 +267,7 @@ impl<'a> Queue<'a> {
             memory: &self.memory,
             display: self.display,
             adapter_folder,
+            checkpoint_folder: None,
         })
     }
 }

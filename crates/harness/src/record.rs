@@ -66,7 +66,7 @@ fn common(record: &mut RunRecord, experiment: &Experiment, context: &Context<'_>
 /// The phases with what they took.
 pub fn phases(trained: &Trained) -> Vec<PhaseRecord> {
     let one = |phase: &crate::train::PhaseReport| PhaseRecord {
-        name: phase.name.to_owned(),
+        name: phase.name.clone(),
         steps: phase.steps,
         seconds: Some(phase.time.as_secs_f64()),
         tokens: Some(phase.tokens),

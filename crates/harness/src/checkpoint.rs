@@ -1,0 +1,182 @@
+//! The checkpoints of a cell: when they are written, how many are kept, and which one a run goes on from.
+
+mod identity;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use peft_core::Checkpoint;
+use serde_json::Value;
+
+use crate::train::Flow;
+use crate::{Error, Result};
+
+pub use identity::Identity;
+
+/// When checkpoints are written, and how many are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keeping {
+    /// When.
+    pub every: Every,
+    /// So many, the newest.
+    pub keep: usize,
+}
+
+/// When a checkpoint is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Every {
+    /// Never; none is read either.
+    Never,
+    /// After each so many optimizer steps.
+    Steps(u64),
+    /// A minute after the last one, and later where writing takes more than a hundredth of the time.
+    Minute,
+}
+
+impl Every {
+    /// As `--checkpoint-every` says: 0 is never.
+    pub fn new(steps: Option<u64>) -> Self {
+        match steps {
+            None => Self::Minute,
+            Some(0) => Self::Never,
+            Some(steps) => Self::Steps(steps),
+        }
+    }
+}
+
+/// Keeps the checkpoints of one cell in a folder of its own.
+#[derive(Debug)]
+pub struct Keeper {
+    folder: PathBuf,
+    keeping: Keeping,
+    identity: Identity,
+    /// When the last one was written, or the run began.
+    last: Instant,
+    /// What writing it took.
+    took: Duration,
+}
+
+/// Section of the run's identity.
+const IDENTITY: &str = "identity";
+/// How folders of checkpoints begin.
+const STEP: &str = "step-";
+/// How folders begin that were checkpoints and are damaged.
+const DAMAGED: &str = "damaged-";
+
+impl Keeper {
+    /// For the run of this identity.
+    pub fn new(folder: &Path, keeping: Keeping, identity: Identity) -> Self {
+        let (last, took) = (Instant::now(), Duration::ZERO);
+        Self { folder: folder.to_owned(), keeping, identity, last, took }
+    }
+
+    /// The newest checkpoint that is whole, if there is one. Damaged ones are put aside, with a sentence in `notes`.
+    ///
+    /// # Errors
+    /// [`Error::OtherRun`] if it belongs to another run, [`peft_core::Error::Unsupported`] if another version wrote it,
+    /// [`Error::Output`] if the folder cannot be used.
+    pub fn newest(&self, notes: &mut Vec<String>) -> Result<Option<Checkpoint>> {
+        let failed = |source| Error::Output { path: self.folder.clone(), source };
+        let steps = self.tidy().map_err(failed)?;
+        for (index, folder) in steps.iter().rev().enumerate() {
+            match Checkpoint::read(folder) {
+                Ok(checkpoint) => {
+                    let theirs: Value = checkpoint.value(IDENTITY)?;
+                    let differences = self.identity.differences(&theirs);
+                    if differences.is_empty() {
+                        return Ok(Some(checkpoint));
+                    }
+                    return Err(Error::OtherRun { path: folder.clone(), differences });
+                }
+                Err(error @ (peft_core::Error::Format { .. } | peft_core::Error::Io { .. })) => {
+                    let instead = if index + 1 < steps.len() {
+                        "an older one is used"
+                    } else {
+                        "there is no older one, so the run starts from its beginning"
+                    };
+                    notes.push(format!("a checkpoint cannot be used: {error}; {instead}"));
+                    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+                    let aside = self.folder.join(format!("{DAMAGED}{name}"));
+                    let _ = fs::remove_dir_all(&aside);
+                    fs::rename(folder, aside).map_err(failed)?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether to write one after `step` steps; a run that is asked to stop always does.
+    pub fn is_due(&self, step: u64, flow: Flow) -> bool {
+        /// Between two checkpoints, unless the user says otherwise.
+        const INTERVAL: Duration = Duration::from_secs(60);
+        /// Writing takes at most one part in so many of the time.
+        const SHARE: u32 = 100;
+        match self.keeping.every {
+            Every::Never => false,
+            _ if flow == Flow::Stop => true,
+            Every::Steps(every) => step.is_multiple_of(every),
+            Every::Minute => self.last.elapsed() >= INTERVAL.max(self.took * SHARE),
+        }
+    }
+
+    /// Writes the checkpoint of `step`, then removes what is beyond the number kept.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`]; the older ones are as they were then.
+    pub fn write(&mut self, step: u64, mut checkpoint: Checkpoint) -> Result<()> {
+        let started = Instant::now();
+        checkpoint.put(IDENTITY, self.identity.json());
+        let folder = self.folder.join(format!("{STEP}{step:08}"));
+        let failed = |source| Error::Checkpoint { path: folder.clone(), source };
+        checkpoint.write(&folder).map_err(failed)?;
+        let io = |source| failed(peft_core::Error::io(&self.folder, source));
+        let steps = self.tidy().map_err(io)?;
+        for old in &steps[..steps.len().saturating_sub(self.keeping.keep)] {
+            fs::remove_dir_all(old).map_err(|source| failed(peft_core::Error::io(old, source)))?;
+        }
+        (self.last, self.took) = (Instant::now(), started.elapsed());
+        Ok(())
+    }
+
+    /// Removes what a process that was killed left unfinished, and returns the checkpoints, oldest first.
+    fn tidy(&self) -> std::io::Result<Vec<PathBuf>> {
+        let mut steps = Vec::new();
+        if !self.folder.exists() {
+            return Ok(steps);
+        }
+        for entry in fs::read_dir(&self.folder)? {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if name.starts_with(Checkpoint::UNFINISHED) {
+                fs::remove_dir_all(&path)?;
+            } else if name.starts_with(STEP) {
+                steps.push(path);
+            }
+        }
+        steps.sort();
+        Ok(steps)
+    }
+}
+
+/// Removes the checkpoints of a cell that is finished, and the folders above that are empty now.
+///
+/// # Errors
+/// [`Error::Output`].
+pub fn remove(folder: &Path) -> Result<()> {
+    /// Seed, method, task, and the folder of all checkpoints.
+    const LEVELS: usize = 4;
+    match fs::remove_dir_all(folder) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            return Err(Error::Output { path: folder.to_owned(), source });
+        }
+        _ => {}
+    }
+    for above in folder.ancestors().take(LEVELS).skip(1) {
+        if fs::remove_dir(above).is_err() {
+            break; // another cell has something there
+        }
+    }
+    Ok(())
+}

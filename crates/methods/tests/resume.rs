@@ -1,0 +1,92 @@
+//! A run of every method that goes on from a checkpoint ends with the bits of one that never stopped, wherever it stopped;
+//! and the law that says so can fail.
+
+mod common;
+
+use common::settings;
+use methods::{METHODS, find};
+use peft_core::{AsLoaded, Checkpoint, MethodInfo, Nf4, Storage};
+use peft_testkit::Bench;
+use tch::Kind;
+
+/// Beyond the usual settings, those that change what a run has to remember.
+fn all_settings(info: &MethodInfo) -> Vec<toml::Table> {
+    let more: &[&str] = match info.name {
+        "lora" => &["rank = 4\nalpha = 8.0\ndropout = 0.2"],
+        "lori-s" => &[
+            "rank = 4\nalpha = 8.0\nsparsity = 0.5\ncalibration_steps = 3\na = 'fresh'",
+            "rank = 4\nalpha = 8.0\nsparsity = 0.5\ncalibration_steps = 3\na = 'same'\ndropout = 0.1",
+        ],
+        "rosa" => &["rank = 2\ndensity = 0.2\nlow_rank_steps = 2\ncollection_steps = 3"],
+        "spa" => &["density = 0.2\ncollection_steps = 4\nscore = 'mean'"],
+        _ => &[],
+    };
+    settings(info).into_iter().chain(more.iter().map(|text| text.parse().unwrap())).collect()
+}
+
+fn bench<'a>(
+    info: &MethodInfo,
+    settings: &'a toml::Table,
+    find: &'a dyn Fn(&str) -> MethodInfo,
+    storage: &'a dyn Storage,
+) -> Bench<'a> {
+    Bench { info: *info, settings, find, kind: Kind::Float, storage }
+}
+
+fn check<'a>(methods: impl Iterator<Item = &'a MethodInfo>, storage: &dyn Storage) {
+    let by_name = |name: &str| *find(name).unwrap();
+    for info in methods {
+        for settings in all_settings(info) {
+            bench(info, &settings, &by_name, storage).resumes_bit_for_bit();
+        }
+    }
+}
+
+#[test]
+fn every_method_on_a_dense_base() {
+    check(METHODS.iter(), &AsLoaded);
+}
+
+#[test]
+fn every_method_on_nf4() {
+    check(METHODS.iter().filter(|info| info.capabilities.quantized_base), &Nf4::PLAIN);
+}
+
+/// Takes away, one by one, what a checkpoint must hold.
+#[test]
+fn a_checkpoint_that_lacks_something_is_noticed() {
+    let cases: [(&str, &str); 13] = [
+        ("lora", "adapter/model.layers.0.mlp.up_proj.lora_B.weight"),
+        ("lora", "lora_A.weight.exp_avg"),
+        ("lora", "lora_B.weight.exp_avg_sq"),
+        ("lora", "lora_B.weight.step"),
+        ("adalora", "lora_E.sensitivity"),
+        ("adalora", "lora_B.uncertainty"),
+        ("adalora", "rank_pattern"),
+        ("adalora", "method/steps_done"),
+        ("lora-dash", "lora_dash_u"),
+        ("lora-dash", "delta_score"),
+        ("rosa", "method/model.layers.1.mlp.down_proj.mean"),
+        ("spa", "method/model.layers.0.self_attn.q_proj.count"),
+        ("lori-s", "lora_B.weight.mask"),
+    ];
+    let by_name = |name: &str| *find(name).unwrap();
+    for (method, lacking) in cases {
+        let info = find(method).unwrap();
+        let settings = all_settings(info).pop().unwrap();
+        let forget = |checkpoint: &mut Checkpoint| forget(checkpoint, lacking);
+        let law = bench(info, &settings, &by_name, &AsLoaded).resumes_from(forget);
+        assert!(law.is_err(), "{method} without `{lacking}` resumed bit for bit");
+    }
+}
+
+/// Puts zeros in place of the tensors whose name ends so; the run itself goes on undisturbed.
+fn forget(checkpoint: &mut Checkpoint, lacking: &str) {
+    let all = checkpoint.all_tensors().iter().filter(|(name, _)| name.ends_with(lacking));
+    let zeros: Vec<_> = all.map(|(name, tensor)| (name.clone(), tensor.zeros_like())).collect();
+    assert!(!zeros.is_empty() || lacking.starts_with("method/"), "there is no `{lacking}`");
+    for (name, zeros) in zeros {
+        let (section, name) = name.split_once('/').unwrap();
+        checkpoint.put_tensors(section, [(name.to_owned(), zeros)].into());
+    }
+}
