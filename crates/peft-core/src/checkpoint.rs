@@ -106,15 +106,19 @@ impl Checkpoint {
     }
 
     fn write_files(&self, folder: &Path) -> Result<()> {
-        tensor_file::write_piecewise(&folder.join(TENSORS), &self.tensors)?;
-        let state = json!({ "format": FORMAT, "state": self.values });
-        let text = serde_json::to_string_pretty(&state).expect("plain values print") + "\n";
         let write = |name: &str, text: &str| {
             let path = folder.join(name);
             fs::write(&path, text).map_err(|source| Error::io(&path, source))?;
             flush(&path)
         };
-        write(STATE, &text)?;
+        let state = json!({ "format": FORMAT, "state": self.values });
+        write(STATE, &(serde_json::to_string_pretty(&state).expect("plain values print") + "\n"))?;
+        let tensors = folder.join(TENSORS);
+        tensor_file::write_piecewise(&tensors, &self.tensors)?;
+        // That writer makes private files.
+        fs::metadata(folder.join(STATE))
+            .and_then(|state| fs::set_permissions(&tensors, state.permissions()))
+            .map_err(|source| Error::io(&tensors, source))?;
         write(CHECKSUMS, &checksums(folder)?)?;
         flush(folder)
     }
@@ -175,4 +179,74 @@ fn damaged<'a>(stated: &str, found: &'a str) -> Option<&'a str> {
 /// Waits until a file or folder is on the disk.
 fn flush(path: &Path) -> Result<()> {
     File::open(path).and_then(|file| file.sync_all()).map_err(|source| Error::io(path, source))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::{Kind, Tensor};
+
+    fn written(folder: &Path) -> Checkpoint {
+        let mut checkpoint = Checkpoint::new();
+        let tensor = Tensor::arange(12, (Kind::Float, tch::Device::Cpu)).view([3, 4]);
+        checkpoint.put_tensors("adapter", [("a".to_owned(), tensor), ("b".into(), Tensor::from(7i64))].into());
+        checkpoint.put_tensors("adapter2", [("a".to_owned(), Tensor::from(true))].into());
+        checkpoint.put("place", &(3, 0.1f64 + 0.2));
+        checkpoint.write(folder).unwrap();
+        checkpoint
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("runs/step-1");
+        let before = written(&folder);
+        let after = Checkpoint::read(&folder).unwrap();
+        assert_eq!(after.all_tensors(), before.all_tensors());
+        assert_eq!(after.tensors("adapter").into_keys().collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(after.value::<(u64, f64)>("place").unwrap(), (3, 0.1 + 0.2), "to the last bit");
+        let error = after.value::<u64>("plaice").unwrap_err().to_string();
+        assert!(error.contains("step-1") && error.contains("`plaice`: is missing"), "{error}");
+        // Over an older one, and nothing is left beside it.
+        written(&folder);
+        assert_eq!(fs::read_dir(folder.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    /// Every file, cut at any place or with any bit flipped: exhaustively where that is quick.
+    #[test]
+    fn every_damage_is_noticed() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("step-1");
+        written(&folder);
+        for name in [TENSORS, STATE, CHECKSUMS] {
+            let path = folder.join(name);
+            let whole = fs::read(&path).unwrap();
+            for place in 0..whole.len() {
+                let mut flipped = whole.clone();
+                flipped[place] ^= 1 << (place % 8);
+                for damaged in [&flipped[..], &whole[..place]] {
+                    fs::write(&path, damaged).unwrap();
+                    let error = Checkpoint::read(&folder).unwrap_err();
+                    assert!(matches!(error, Error::Format { .. } | Error::Io { .. }), "{name} at {place}: {error}");
+                }
+            }
+            fs::remove_file(&path).unwrap();
+            assert!(matches!(Checkpoint::read(&folder), Err(Error::Io { .. })), "{name}");
+            fs::write(&path, &whole).unwrap();
+        }
+        Checkpoint::read(&folder).unwrap();
+    }
+
+    #[test]
+    fn another_format_is_said_to_be_one() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("step-1");
+        written(&folder);
+        let state = fs::read_to_string(folder.join(STATE)).unwrap();
+        fs::write(folder.join(STATE), state.replace("\"format\": 1", "\"format\": 2")).unwrap();
+        fs::write(folder.join(CHECKSUMS), checksums(&folder).unwrap()).unwrap();
+        let error = Checkpoint::read(&folder).unwrap_err();
+        assert!(matches!(error, Error::Unsupported { .. }), "{error}");
+        assert!(error.to_string().contains("a checkpoint of format 2"), "{error}");
+    }
 }

@@ -68,9 +68,9 @@ impl SoFar {
         }
         if let Some(checkpoint) = &checkpoint {
             so_far.load(checkpoint)?;
-            let sentence = format!("goes on after step {}, from a checkpoint", so_far.earlier_steps);
-            display.say(&format!("{name}: {sentence} ({})", checkpoint.origin()));
-            so_far.notes.push(sentence);
+            let step = so_far.earlier_steps;
+            display.say(&format!("{name}: goes on after step {step}, from {}", checkpoint.origin()));
+            so_far.notes.push(format!("resumed after step {step} from a checkpoint"));
         }
         Ok((checkpoint, so_far))
     }
