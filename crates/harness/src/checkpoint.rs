@@ -110,7 +110,7 @@ impl Keeper {
     /// Whether to write one after `step` steps; a run that is asked to stop always does.
     pub fn is_due(&self, step: u64, flow: Flow) -> bool {
         /// Between two checkpoints, unless the user says otherwise.
-        const INTERVAL: Duration = Duration::from_secs(60);
+        const INTERVAL: Duration = Duration::from_mins(1);
         /// Writing takes at most one part in so many of the time.
         const SHARE: u32 = 100;
         match self.keeping.every {
@@ -179,4 +179,29 @@ pub fn remove(folder: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_due(every: Every, waited: u64, took: u64, step: u64, flow: Flow) -> bool {
+        let keeping = Keeping { every, keep: 2 };
+        let mut keeper = Keeper::new(Path::new("none"), keeping, Identity::none());
+        keeper.last =
+            Instant::now().checked_sub(Duration::from_secs(waited)).expect("a clock past its start");
+        keeper.took = Duration::from_secs(took);
+        keeper.is_due(step, flow)
+    }
+
+    #[test]
+    fn a_checkpoint_is_due_by_steps_by_time_and_at_a_stop() {
+        let due = |every, waited, took, step| is_due(every, waited, took, step, Flow::Continue);
+        assert!(due(Every::Steps(3), 0, 0, 6) && !due(Every::Steps(3), 900, 0, 7));
+        assert!(due(Every::Minute, 61, 0, 7) && !due(Every::Minute, 50, 0, 7));
+        assert!(!due(Every::Minute, 150, 2, 7) && due(Every::Minute, 201, 2, 7), "writing takes 2 s");
+        assert!(is_due(Every::Minute, 0, 0, 1, Flow::Stop) && is_due(Every::Steps(3), 0, 0, 1, Flow::Stop));
+        assert!(!is_due(Every::Never, 900, 0, 1, Flow::Stop));
+        assert_eq!([None, Some(0), Some(5)].map(Every::new), [Every::Minute, Every::Never, Every::Steps(5)]);
+    }
 }

@@ -189,7 +189,8 @@ mod tests {
     fn written(folder: &Path) -> Checkpoint {
         let mut checkpoint = Checkpoint::new();
         let tensor = Tensor::arange(12, (Kind::Float, tch::Device::Cpu)).view([3, 4]);
-        checkpoint.put_tensors("adapter", [("a".to_owned(), tensor), ("b".into(), Tensor::from(7i64))].into());
+        checkpoint
+            .put_tensors("adapter", [("a".to_owned(), tensor), ("b".into(), Tensor::from(7i64))].into());
         checkpoint.put_tensors("adapter2", [("a".to_owned(), Tensor::from(true))].into());
         checkpoint.put("place", &(3, 0.1f64 + 0.2));
         checkpoint.write(folder).unwrap();
@@ -227,7 +228,10 @@ mod tests {
                 for damaged in [&flipped[..], &whole[..place]] {
                     fs::write(&path, damaged).unwrap();
                     let error = Checkpoint::read(&folder).unwrap_err();
-                    assert!(matches!(error, Error::Format { .. } | Error::Io { .. }), "{name} at {place}: {error}");
+                    assert!(
+                        matches!(error, Error::Format { .. } | Error::Io { .. }),
+                        "{name} at {place}: {error}"
+                    );
                 }
             }
             fs::remove_file(&path).unwrap();

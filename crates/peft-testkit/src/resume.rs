@@ -1,5 +1,7 @@
 //! The law of checkpoints: a run that goes on from one ends with the bits of a run that never stopped.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use peft_core::{Adaptable, Attachment, Checkpoint, Result, tensor_file};
 
 use crate::{Bench, Course, Trained};
@@ -8,7 +10,7 @@ use crate::{Bench, Course, Trained};
 const STEPS: u64 = 8;
 
 /// How a run ended: everything a checkpoint holds, by name, in bytes; and what was seen on the way.
-type End = Vec<(String, Vec<u8>)>;
+type End = BTreeMap<String, Vec<u8>>;
 
 impl Bench<'_> {
     /// Stops after every step, in every phase and between phases; goes on from the files in a model and an adapter made
@@ -84,7 +86,7 @@ fn end(course: &Course, attachment: &Attachment) -> End {
     let telemetry = attachment.telemetry();
     end.extend(telemetry.into_iter().map(|(name, value)| (name, value.to_le_bytes().to_vec())));
     let draws = format!("{:?}", attachment.store().draws());
-    end.push(("random streams".to_owned(), draws.into_bytes()));
+    end.insert("random streams".to_owned(), draws.into_bytes());
     end
 }
 
@@ -93,12 +95,11 @@ fn compare(what: &str, whole: &(End, Vec<f64>), other: &(End, Vec<f64>)) -> Resu
     if bits(&whole.1) != bits(&other.1) {
         return Err(format!("{what} changed losses {:?} to {:?}", whole.1, other.1));
     }
-    let differ = |((name, a), (other, b)): (&(String, Vec<u8>), &(String, Vec<u8>))| {
-        (name != other || a != b).then(|| name.clone())
-    };
-    let mut changed: Vec<String> = whole.0.iter().zip(&other.0).filter_map(differ).collect();
-    if whole.0.len() != other.0.len() {
-        changed.push("the number of tensors".to_owned());
-    }
+    let names: BTreeSet<&String> = whole.0.keys().chain(other.0.keys()).collect();
+    let changed: Vec<&str> = names
+        .into_iter()
+        .filter(|name| whole.0.get(*name) != other.0.get(*name))
+        .map(String::as_str)
+        .collect();
     if changed.is_empty() { Ok(()) } else { Err(format!("{what} changed {}", changed.join(", "))) }
 }

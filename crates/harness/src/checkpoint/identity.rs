@@ -33,6 +33,12 @@ impl Identity {
         }))
     }
 
+    /// Of no run.
+    #[cfg(test)]
+    pub(super) fn none() -> Self {
+        Self(Value::Null)
+    }
+
     /// As a checkpoint holds it.
     pub fn json(&self) -> &Value {
         &self.0
