@@ -30,7 +30,7 @@ pub enum Every {
     Never,
     /// After each so many optimizer steps.
     Steps(u64),
-    /// A minute after the last one, and later where writing takes more than a hundredth of the time.
+    /// A minute after the last one, or later: writing takes at most a hundredth of the time.
     Minute,
 }
 
@@ -107,15 +107,16 @@ impl Keeper {
         Ok(None)
     }
 
-    /// Whether to write one after `step` steps; a run that is asked to stop always does.
-    pub fn is_due(&self, step: u64, flow: Flow) -> bool {
+    /// Whether to write one after `step` of `total` steps; a run that is asked to stop always does, and so does one that has
+    /// only scoring left.
+    pub fn is_due(&self, step: u64, total: u64, flow: Flow) -> bool {
         /// Between two checkpoints, unless the user says otherwise.
         const INTERVAL: Duration = Duration::from_mins(1);
         /// Writing takes at most one part in so many of the time.
         const SHARE: u32 = 100;
         match self.keeping.every {
             Every::Never => false,
-            _ if flow == Flow::Stop => true,
+            _ if flow == Flow::Stop || step == total => true,
             Every::Steps(every) => step.is_multiple_of(every),
             Every::Minute => self.last.elapsed() >= INTERVAL.max(self.took * SHARE),
         }
@@ -191,7 +192,7 @@ mod tests {
         keeper.last =
             Instant::now().checked_sub(Duration::from_secs(waited)).expect("a clock past its start");
         keeper.took = Duration::from_secs(took);
-        keeper.is_due(step, flow)
+        keeper.is_due(step, 1000, flow)
     }
 
     #[test]
@@ -201,7 +202,8 @@ mod tests {
         assert!(due(Every::Minute, 61, 0, 7) && !due(Every::Minute, 50, 0, 7));
         assert!(!due(Every::Minute, 150, 2, 7) && due(Every::Minute, 201, 2, 7), "writing takes 2 s");
         assert!(is_due(Every::Minute, 0, 0, 1, Flow::Stop) && is_due(Every::Steps(3), 0, 0, 1, Flow::Stop));
-        assert!(!is_due(Every::Never, 900, 0, 1, Flow::Stop));
+        assert!(due(Every::Minute, 0, 0, 1000) && due(Every::Steps(3), 0, 0, 1000), "only scoring is left");
+        assert!(!is_due(Every::Never, 900, 0, 1000, Flow::Stop));
         assert_eq!([None, Some(0), Some(5)].map(Every::new), [Every::Minute, Every::Never, Every::Steps(5)]);
     }
 }

@@ -208,8 +208,8 @@ pub struct RunArgs {
     /// checkpoint when the same command names the same folder.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Write a checkpoint after so many optimizer steps, and on Ctrl-C; 0: neither write nor read any [default: once a
-    /// minute, less often where writing would take more than 1 % of the time].
+    /// Write a checkpoint after so many optimizer steps, after the last one, and on Ctrl-C; 0: neither write nor read any
+    /// [default: once a minute, less often where writing would take more than 1 % of the time].
     #[arg(long, value_name = "STEPS")]
     pub checkpoint_every: Option<u64>,
     /// Checkpoints of a run that are kept, the newest; they are removed when it is finished.

@@ -128,7 +128,10 @@ pub fn train_from<L: Learner>(
     for (index, phase) in phases.iter().enumerate().skip(first) {
         attachment.enter_phase(learner, index, &phase.trains, standing.is_some())?;
         match standing.take() {
-            Some((_, place, checkpoint)) => run.resume(place, checkpoint, attachment)?,
+            Some((_, place, checkpoint)) => {
+                run.resume(place, checkpoint, attachment)?;
+                observer.resumed(learner, attachment)?;
+            }
             None => {
                 observer.phase_begins(index, phase, attachment)?;
                 run.begin(index, feed)?;

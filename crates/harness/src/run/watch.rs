@@ -23,6 +23,8 @@ pub(super) struct SoFar {
     pub curves: Curves,
     /// The best validation score (larger is better) and the adapter that had it.
     pub best: Option<(f64, StateDict)>,
+    /// The step after which the validation split should have been scored, but the run was asked to stop.
+    pub unscored: Option<u64>,
     /// Steps that earlier processes did.
     pub earlier_steps: u64,
     /// Seconds that they took.
@@ -44,6 +46,7 @@ const VALUE: &str = "value";
 #[serde(deny_unknown_fields)]
 struct Gathered {
     curves: Curves,
+    unscored: Option<u64>,
     seconds: f64,
     peak_bytes: Option<u64>,
 }
@@ -76,8 +79,9 @@ impl SoFar {
     }
 
     fn load(&mut self, checkpoint: &Checkpoint) -> Result<()> {
-        let Gathered { curves, seconds, peak_bytes } = checkpoint.value(GATHERED)?;
-        (self.curves, self.earlier_seconds, self.earlier_peak) = (curves, seconds, peak_bytes);
+        let Gathered { curves, unscored, seconds, peak_bytes } = checkpoint.value(GATHERED)?;
+        (self.curves, self.unscored) = (curves, unscored);
+        (self.earlier_seconds, self.earlier_peak) = (seconds, peak_bytes);
         self.earlier_steps = Standing::read(checkpoint)?.step;
         let score = checkpoint.tensors(BEST_SCORE).remove(VALUE).map(|score| score.double_value(&[]));
         self.best = score.map(|score| (score, checkpoint.tensors(BEST)));
@@ -88,6 +92,7 @@ impl SoFar {
     fn save(&self, checkpoint: &mut Checkpoint, elapsed: Duration, peak_bytes: Option<u64>) {
         let gathered = Gathered {
             curves: self.curves.clone(),
+            unscored: self.unscored,
             seconds: self.earlier_seconds + elapsed.as_secs_f64(),
             peak_bytes: peak_bytes.max(self.earlier_peak),
         };
@@ -125,6 +130,13 @@ impl Observer<Box<dyn Solver>> for Watch<'_> {
         Ok(())
     }
 
+    fn resumed(&mut self, learner: &mut Box<dyn Solver>, attachment: &Attachment) -> Result<()> {
+        match self.so_far.unscored.take() {
+            Some(step) => self.validate(step, &mut **learner, attachment),
+            None => Ok(()),
+        }
+    }
+
     fn step_done(
         &mut self,
         report: StepReport,
@@ -143,9 +155,8 @@ impl Observer<Box<dyn Solver>> for Watch<'_> {
     }
 
     fn between_steps(&mut self, between: &Between<'_>, attachment: &Attachment, flow: Flow) -> Result<()> {
-        let Some(keeper) = self.keeper.as_mut().filter(|keeper| keeper.is_due(between.step, flow)) else {
-            return Ok(());
-        };
+        let due = |keeper: &&mut Keeper| keeper.is_due(between.step, self.total, flow);
+        let Some(keeper) = self.keeper.as_mut().filter(due) else { return Ok(()) };
         let mut checkpoint = Checkpoint::new();
         attachment.save_training_state(&mut checkpoint);
         between.save(&mut checkpoint);
@@ -163,7 +174,10 @@ impl Watch<'_> {
         let loss = evaluate::mean_loss(learner, &self.validation.sequences, evaluate::BATCH_SIZE, pad);
         learner.unmerge();
         let scored = match scored {
-            Err(crate::Error::Interrupted) => return Ok(()), // the step that follows stops the run
+            Err(crate::Error::Interrupted) => {
+                self.so_far.unscored = Some(done); // the run stops here, and makes up for it when it goes on
+                return Ok(());
+            }
             other => other?,
         };
         for metric in &scored.metrics {

@@ -57,6 +57,14 @@ pub trait Observer<L: Learner> {
         Ok(())
     }
 
+    /// A run goes on from a checkpoint; everything is as it was between two steps.
+    ///
+    /// # Errors
+    /// Ends the run.
+    fn resumed(&mut self, _learner: &mut L, _attachment: &Attachment) -> Result<()> {
+        Ok(())
+    }
+
     /// The gradients of a step, after masking and before clipping.
     ///
     /// # Errors
