@@ -131,10 +131,11 @@ impl Observer<Box<dyn Solver>> for Watch<'_> {
     }
 
     fn resumed(&mut self, learner: &mut Box<dyn Solver>, attachment: &Attachment) -> Result<()> {
-        match self.so_far.unscored.take() {
-            Some(step) => self.validate(step, &mut **learner, attachment),
-            None => Ok(()),
+        if let Some(step) = self.so_far.unscored.take() {
+            self.validate(step, &mut **learner, attachment)?;
         }
+        // Asked to stop once more: the next step must not come before that score.
+        if self.so_far.unscored.is_some() { Err(crate::Error::Interrupted) } else { Ok(()) }
     }
 
     fn step_done(
