@@ -129,7 +129,7 @@ fn attach(info: &MethodInfo, table: &toml::Table) -> (ToyLearner, Attachment) {
 #[test]
 fn every_method_goes_on_with_the_same_bits() {
     for info in METHODS {
-        for table in fit_for_the_toy::settings(info) {
+        for table in fit_for_the_toy::settings_with_phases(info) {
             let folder = tempfile::tempdir().unwrap();
             let run = |from: Option<&Checkpoint>, watch: &mut Watch<'_>| {
                 let (mut learner, mut attachment) = attach(info, &table);

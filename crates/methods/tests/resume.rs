@@ -5,26 +5,11 @@ mod common;
 
 use std::cell::Cell;
 
-use common::settings;
+use common::settings_with_phases;
 use methods::{METHODS, find};
 use peft_core::{AsLoaded, Checkpoint, MethodInfo, Nf4, Storage};
 use peft_testkit::Bench;
 use tch::Kind;
-
-/// Beyond the usual settings, those that change what a run has to remember.
-fn all_settings(info: &MethodInfo) -> Vec<toml::Table> {
-    let more: &[&str] = match info.name {
-        "lora" => &["rank = 4\nalpha = 8.0\ndropout = 0.2"],
-        "lori-s" => &[
-            "rank = 4\nalpha = 8.0\nsparsity = 0.5\ncalibration_steps = 3\na = 'fresh'",
-            "rank = 4\nalpha = 8.0\nsparsity = 0.5\ncalibration_steps = 3\na = 'same'\ndropout = 0.1",
-        ],
-        "rosa" => &["rank = 2\ndensity = 0.2\nlow_rank_steps = 2\ncollection_steps = 3"],
-        "spa" => &["density = 0.2\ncollection_steps = 4\nscore = 'mean'"],
-        _ => &[],
-    };
-    settings(info).into_iter().chain(more.iter().map(|text| text.parse().unwrap())).collect()
-}
 
 fn bench<'a>(
     info: &MethodInfo,
@@ -38,7 +23,7 @@ fn bench<'a>(
 fn check<'a>(methods: impl Iterator<Item = &'a MethodInfo>, storage: &dyn Storage) {
     let by_name = |name: &str| *find(name).unwrap();
     for info in methods {
-        for settings in all_settings(info) {
+        for settings in settings_with_phases(info) {
             bench(info, &settings, &by_name, storage).resumes_bit_for_bit();
         }
     }
@@ -76,7 +61,7 @@ fn a_checkpoint_that_lacks_something_is_noticed() {
     let by_name = |name: &str| *find(name).unwrap();
     for (method, lacking) in cases {
         let info = find(method).unwrap();
-        let settings = all_settings(info).pop().unwrap();
+        let settings = settings_with_phases(info).pop().unwrap();
         let found = Cell::new(false);
         let forget = |checkpoint: &mut Checkpoint| found.set(forget(checkpoint, lacking) || found.get());
         let law = bench(info, &settings, &by_name, &AsLoaded).resumes_from(forget);
