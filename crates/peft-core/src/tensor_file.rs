@@ -184,7 +184,7 @@ pub fn write(path: &Path, tensors: &StateDict, metadata: &Metadata) -> Result<()
 /// Writes `tensors` to `path`, one by one: beyond them it needs room for the largest only.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_piecewise(path: &Path, tensors: &StateDict) -> Result<()> {
     let views = tensors.iter().map(|(name, tensor)| (name.as_str(), HostView::new(tensor)));
     safetensors::serialize_to_file(views, None, path).map_err(|error| match error {
