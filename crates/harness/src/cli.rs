@@ -211,12 +211,19 @@ pub struct RunArgs {
     #[arg(long)]
     pub gradient_checkpointing: bool,
     /// Folder for records and adapters [default: a new one under `runs/`]. Runs that are finished there, with the same
-    /// settings, model and data, are not repeated.
+    /// settings, model and data, are not repeated, and one that was cut off goes on from its last checkpoint.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Repeat them nevertheless.
+    /// Repeat finished runs nevertheless.
     #[arg(long)]
     pub again: bool,
+    /// Write a checkpoint after so many optimizer steps, after the last one, and on Ctrl-C; 0: neither write nor read any
+    /// [default: once a minute, less often where writing would take more than 1 % of the time].
+    #[arg(long, value_name = "STEPS")]
+    pub checkpoint_every: Option<u64>,
+    /// Checkpoints of a run that are kept, the newest; they are removed when it is finished.
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub keep_checkpoints: u64,
     /// Print nothing but the table.
     #[arg(long)]
     pub quiet: bool,

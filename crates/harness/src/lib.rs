@@ -3,6 +3,7 @@
 pub mod adapter;
 pub mod builtin;
 pub mod cells;
+pub mod checkpoint;
 pub mod cli;
 pub mod commands;
 pub mod config;

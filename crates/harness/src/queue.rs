@@ -10,6 +10,7 @@ use serde_json::json;
 use tasks::{Scorer, Split, Task, TaskConfig};
 
 use crate::cells::{CellKey, Cells, surroundings};
+use crate::checkpoint::{self, Every};
 use crate::cli::RunArgs;
 use crate::config::{Experiment, RunOptions, sibling};
 use crate::memory::PeakMemory;
@@ -205,7 +206,10 @@ impl<'a> Queue<'a> {
         let records: Vec<&RunRecord> = records.iter().collect();
         let name = experiment.method.info.name;
         let task = if stage.name.is_empty() { &experiment.task.name } else { &stage.name };
-        let folder = self.out.join("adapters").join(task).join(name).join(format!("seed-{seed}"));
+        let place = Path::new(task).join(name).join(format!("seed-{seed}"));
+        let folder = self.out.join("adapters").join(&place);
+        let checkpoints = self.out.join("checkpoints").join(&place);
+        let keeps = self.options.checkpoints.every != Every::Never;
         let (cells, found) = (self.cells.clone(), self.finder());
         let mut context = self.context(experiment, seed, stage, &folder)?;
         let what = json!({
@@ -219,12 +223,16 @@ impl<'a> Queue<'a> {
         let finished = match found(&cell) {
             Some((run, adapter)) => Finished { run, adapter, others: Vec::new(), folder },
             None => {
+                context.checkpoint_folder = Some(checkpoints.clone());
                 let mut finished = run(&mut context, experiment, method, seed, &records)?;
                 task.clone_into(&mut finished.run.record.task);
                 if let Some(sequence) = &stage.sequence {
                     finished.run.record.sequence = Some(sequence(&finished)?);
                 }
                 cells.save(&cell, &finished.run, &finished.adapter)?;
+                if keeps && finished.run.record.status == Status::Success {
+                    checkpoint::remove(&checkpoints)?;
+                }
                 finished
             }
         };
@@ -322,6 +330,7 @@ impl<'a> Queue<'a> {
             memory: &self.memory,
             display: self.display,
             adapter_folder,
+            checkpoint_folder: None,
         })
     }
 }

@@ -67,7 +67,7 @@ pub(crate) fn common(record: &mut RunRecord, experiment: &Experiment, context: &
 /// The phases with what they took.
 pub fn phases(trained: &Trained) -> Vec<PhaseRecord> {
     let one = |phase: &crate::train::PhaseReport| PhaseRecord {
-        name: phase.name.to_owned(),
+        name: phase.name.clone(),
         steps: phase.steps,
         seconds: Some(phase.time.as_secs_f64()),
         tokens: Some(phase.tokens),

@@ -35,6 +35,10 @@ pub(super) fn suite(args: &RunArgs) -> Result<()> {
     }
     outcome?;
     if interrupt::asked() {
+        let folder = queue.folder().display();
+        if args.checkpoint_every != Some(0) {
+            display.say(&format!("the same command goes on from its last checkpoint with `--out {folder}`"));
+        }
         return Err(Error::Interrupted);
     }
     match queue.failures() {

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use tasks::{Dtype, Permission, Quantization, TaskConfig};
 
 use super::{Assignment, MethodConfig, Overlay, Scenario, Suite, method_file, suite_file};
+use crate::checkpoint::{Every, Keeping};
 use crate::cli::{RunArgs, StorageArgs};
 use crate::{Error, Result};
 
@@ -21,6 +22,8 @@ pub struct RunOptions {
     pub packing: bool,
     /// Whether activations are recomputed in backward.
     pub gradient_checkpointing: bool,
+    /// When checkpoints are written, and how many are kept.
+    pub checkpoints: Keeping,
 }
 
 impl RunOptions {
@@ -32,6 +35,10 @@ impl RunOptions {
             micro_batch: args.micro_batch.map(|n| n as usize),
             packing: args.packing,
             gradient_checkpointing: args.gradient_checkpointing,
+            checkpoints: Keeping {
+                every: Every::new(args.checkpoint_every),
+                keep: args.keep_checkpoints as usize,
+            },
         }
     }
 }

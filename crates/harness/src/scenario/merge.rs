@@ -17,7 +17,7 @@ use crate::cells::{CellKey, surroundings};
 use crate::config::{Experiment, MergePlan};
 use crate::evaluate::{Examiner, Scored};
 use crate::queue::{Queue, Stage};
-use crate::run::{Context, examiner, seeds, value};
+use crate::run::{Context, examiner, seeds};
 use crate::{Error, Result, record};
 
 /// What a cell keeps of a merge.
@@ -120,7 +120,7 @@ impl<'a> Group<'a> {
                 let scores = self.score(context, &merged(weight)?, Split::Validation)?;
                 let mut sum = 0.0;
                 for scored in &scores {
-                    sum += value(scored, &scored.metrics[0])?.unwrap_or(0.0);
+                    sum += scored.on_validation(&scored.metrics[0])?.unwrap_or(0.0);
                 }
                 let mean = sum / scores.len() as f64;
                 if best.is_none_or(|(_, known)| mean > known) {
@@ -151,7 +151,7 @@ impl<'a> Group<'a> {
     fn merge(&self, which: &[usize], recipe: &Recipe, weight: f64) -> Result<AdapterFile> {
         let contributions: Vec<_> =
             which.iter().map(|&index| Contribution { file: &self.files[index], weight }).collect();
-        Ok(merge(&contributions, recipe, &Seeds::new(self.seed).child("merge"))?.0)
+        Ok(merge(&contributions, recipe, &Seeds::new(self.seed).child("merge"))?.0.as_read())
     }
 
     /// The records of one way, found or made by `search`, which returns the weight and the score of every task.
