@@ -18,6 +18,7 @@ mod report;
 mod run;
 mod scenario;
 mod show;
+mod table;
 
 use std::io::Write;
 
@@ -47,6 +48,7 @@ pub fn dispatch(cli: Cli) -> Result<()> {
         Command::Gate(args) => gate::execute(&args),
         Command::Export(args) => export::execute(&args),
         Command::Doctor(args) => doctor::execute(&args),
+        Command::Table(args) => table::execute(&args),
         Command::Parity(args) => parity::execute(&args),
     }
 }
