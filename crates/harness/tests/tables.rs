@@ -31,7 +31,7 @@ fn every_table_runs_on_the_built_in_suite() {
     let folder = tempfile::tempdir().unwrap();
     let (out, tiny) = (folder.path().to_str().unwrap(), tiny());
     for name in tables::provided_names() {
-        let mut args = vec!["table", &name, "--scale", "mini", "--max-steps", "1", "--seeds", "1"];
+        let mut args = vec!["table", &name, "--scale", "mini", "--max-steps", "2", "--seeds", "1"];
         args.extend(["--threads", "1", "--quiet", "--checkpoint-every", "0", "--out", out]);
         args.extend(tiny.iter().map(String::as_str));
         let output = run(&args);
@@ -82,6 +82,10 @@ fn scenarios_merge_and_vary() {
 
     let (_, summary, out) = start("lori-sparsity", &["--task", "nlu"]);
     let rows = summary["rows"].as_array().unwrap();
-    assert_eq!(rows.iter().filter(|row| row["method"].as_str().unwrap().starts_with("lori")).count(), 6);
+    assert_eq!(
+        rows.iter().filter(|row| row["method"].as_str().unwrap().starts_with("lori-s")).count(),
+        6,
+        "{rows:?}"
+    );
     assert!(out.join("lori-sparsity.svg").exists());
 }
