@@ -208,7 +208,6 @@ impl<'a> Queue<'a> {
         let task = if stage.name.is_empty() { &experiment.task.name } else { &stage.name };
         let place = Path::new(task).join(name).join(format!("seed-{seed}"));
         let usual = self.out.join("adapters").join(&place);
-        let folder;
         let checkpoints = self.out.join("checkpoints").join(&place);
         let keeps = self.options.checkpoints.every != Every::Never;
         let (cells, found) = (self.cells.clone(), self.finder());
@@ -221,7 +220,7 @@ impl<'a> Queue<'a> {
             "needs": needed,
         });
         let cell = CellKey::new(&json!([surroundings(&context), what]));
-        folder = cell.folder(&usual)?;
+        let folder = cell.folder(&usual)?;
         context.adapter_folder = &folder;
         let finished = match found(&cell) {
             Some((run, adapter)) => Finished { run, adapter, others: Vec::new(), folder: folder.clone() },

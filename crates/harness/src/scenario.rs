@@ -5,7 +5,7 @@ mod adapted;
 mod merge;
 mod paper;
 
-pub use ablation::ablate;
+pub use ablation::{Varied, ablate};
 pub use adapted::{elsewhere, score_adapter};
 pub use merge::merged;
 pub use paper::{Asked, measure};

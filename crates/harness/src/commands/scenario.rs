@@ -10,7 +10,7 @@ use crate::cli::{ContinualArgs, RunArgs};
 use crate::config::{AblationPlan, Experiment, MergePlan, Scenario, resolve};
 use crate::progress::Display;
 use crate::queue::{Queue, check_writable, default_folder};
-use crate::scenario::{ablate, merged};
+use crate::scenario::{Varied, ablate, merged};
 use crate::{Error, Result, interrupt};
 
 pub(super) fn execute(args: &RunArgs, name: &str) -> Result<()> {
@@ -65,7 +65,7 @@ fn merges(args: &RunArgs, scenario: &Scenario, plan: &MergePlan) -> Result<()> {
 
 fn ablations(args: &RunArgs, scenario: &Scenario, plan: &AblationPlan) -> Result<()> {
     let display = Display::choose(args.quiet);
-    let (by_value, failures) = ablate(args, plan, display)?;
+    let Varied { by_value, failures } = ablate(args, plan, display)?;
     let queue = Queue::new(args, display)?;
     let figure = curve(plan, &by_value)?;
     if let Some(figure) = figure {

@@ -8,16 +8,21 @@ use crate::progress::Display;
 use crate::queue::Queue;
 use crate::{Result, interrupt};
 
-/// Runs everything once for each value of the setting. Returns the runs by value, and a sentence for each cell that failed.
+/// What came of a setting varied.
+#[derive(Debug, Default)]
+pub struct Varied {
+    /// The runs by value.
+    pub by_value: Vec<(String, Vec<Run>)>,
+    /// A sentence for each cell that failed.
+    pub failures: Vec<String>,
+}
+
+/// Runs everything once for each value of the setting.
 ///
 /// # Errors
 /// For a setting that does not exist; if a record cannot be written.
-pub fn ablate(
-    args: &RunArgs,
-    plan: &AblationPlan,
-    display: Display,
-) -> Result<(Vec<(String, Vec<Run>)>, Vec<String>)> {
-    let (mut all, mut failures) = (Vec::new(), Vec::new());
+pub fn ablate(args: &RunArgs, plan: &AblationPlan, display: Display) -> Result<Varied> {
+    let mut varied = Varied::default();
     let arguments = plan.values.iter().map(|value| {
         let mut args = args.clone();
         args.set.push(format!("{}={value}", plan.setting));
@@ -30,11 +35,11 @@ pub fn ablate(
         display.say(&format!("{} = {value}", plan.setting));
         let mut queue = Queue::new(args, display)?;
         queue.run(experiments)?;
-        all.push((value.clone(), queue.runs()));
-        failures.extend(queue.failures().iter().map(|failure| format!("{value}: {failure}")));
+        varied.by_value.push((value.clone(), queue.runs()));
+        varied.failures.extend(queue.failures().iter().map(|failure| format!("{value}: {failure}")));
         if interrupt::asked() {
             break;
         }
     }
-    Ok((all, failures))
+    Ok(varied)
 }

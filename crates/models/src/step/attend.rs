@@ -1,3 +1,5 @@
+#![allow(clippy::inline_always, reason = "what is not inlined is compiled for any processor")]
+
 use pulp::{Arch, Simd, WithSimd};
 use wide::f32x8;
 
