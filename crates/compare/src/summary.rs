@@ -39,10 +39,10 @@ pub struct SummaryRow {
     /// The task.
     pub task: String,
     /// The scenario it was part of, if any.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scenario: Option<String>,
     /// Where in the scenario: the adapters merged, the tasks learned so far.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<String>,
     /// The metric.
     pub metric: String,

@@ -91,6 +91,8 @@ impl Step {
                 });
             }
         });
+        // It is also what threads that are new begin with.
+        tch::set_num_threads(i32::try_from(self.workers.len()).unwrap_or(i32::MAX));
         let logits: Vec<Tensor> = logits.into_iter().flatten().collect::<Result<_>>()?;
         Ok(Tensor::cat(&logits, 0))
     }
