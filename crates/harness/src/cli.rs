@@ -1,6 +1,7 @@
 //! The command line.
 
 mod adapters;
+mod claims;
 mod records;
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use crate::Result;
 use crate::config::read_task;
 
 pub use adapters::{DoctorArgs, ExportArgs, InterferenceArgs, MergeArgs, MergeIntoBaseArgs, Vote};
+pub use claims::ClaimsArgs;
 pub use records::{GateArgs, ReportArgs};
 
 /// Implements and compares parameter-efficient fine-tuning methods: every method through the same loop, on the same
@@ -79,6 +81,8 @@ pub enum Command {
     Export(ExportArgs),
     /// Find what would make an adapter fail in silence.
     Doctor(DoctorArgs),
+    /// Check the central claim of each paper, at a size that runs here.
+    Claims(ClaimsArgs),
     /// Run golden cases made with the reference implementations.
     Parity(ParityArgs),
 }

@@ -2,6 +2,7 @@
 
 pub mod adapter;
 pub mod builtin;
+pub mod claims;
 pub mod cli;
 pub mod commands;
 pub mod config;
