@@ -6,7 +6,7 @@ use tch::Tensor;
 use peft_core::low_rank::Dropout;
 use peft_core::{
     Attached, Capabilities, Error, FileTensors, Method, MethodInfo, ModelShape, Paper, Params, PeftFormat,
-    Phase, Place, Result, Site, StateDict, Step, parse_settings, resolve_settings,
+    Phase, Place, Result, Site, StateDict, Step, copy_strictly, parse_settings, resolve_settings,
 };
 
 use crate::allocator::{Allotment, allocate, count_active};
@@ -41,6 +41,9 @@ fn count(table: &toml::Table, model: ModelShape<'_>) -> Result<u64> {
     let of = |site: &Site| rank * (site.shape.in_features + site.shape.out_features + 1);
     Ok(model.sites.iter().map(|site| of(site).cast_unsigned()).sum())
 }
+
+/// Steps done, in checkpoints; the moving averages and the patterns are in the store.
+const DONE: &str = "steps_done";
 
 /// `W_eff = W + c·B·(A∘E)` with a budget of triplets that the whole model shares.
 #[derive(Debug)]
@@ -161,6 +164,17 @@ impl Method for AdaLora {
     fn peft_state(&self) -> Map<String, Value> {
         let patterns = self.sites.iter().map(|site| (site.site.name.as_str(), &*site.rank_pattern));
         peft::state(self.budget, patterns)
+    }
+
+    fn training_state(&self) -> StateDict {
+        StateDict::from([(DONE.to_owned(), Tensor::from(self.done.cast_signed()))])
+    }
+
+    fn restore_training_state(&mut self, state: &StateDict, origin: &str) -> Result<()> {
+        let done = Tensor::from(0i64);
+        copy_strictly(&StateDict::from([(DONE.to_owned(), done.shallow_clone())]), state, origin)?;
+        self.done = done.int64_value(&[]).cast_unsigned();
+        Ok(())
     }
 
     fn telemetry(&self) -> Vec<(String, f64)> {

@@ -38,6 +38,12 @@ pub struct SummaryRow {
     pub variant: String,
     /// The task.
     pub task: String,
+    /// The scenario it was part of, if any.
+    #[serde(default)]
+    pub scenario: Option<String>,
+    /// Where in the scenario: the adapters merged, the tasks learned so far.
+    #[serde(default)]
+    pub stage: Option<String>,
     /// The metric.
     pub metric: String,
     /// Mean over items and seeds, or over the seeds' statistics; a fraction for proportions and correlations.
@@ -109,6 +115,8 @@ fn row(entry: &Entry<'_>, metric: &str, settings: &Settings) -> Result<SummaryRo
         method: bare_method(record).to_owned(),
         variant: record.variant.clone(),
         task: record.task.clone(),
+        scenario: None,
+        stage: None,
         metric: metric.to_owned(),
         value: pooled.metric.value,
         ci_low: pooled.interval.map(|i| i.low),

@@ -1,7 +1,7 @@
 //! The command line.
 
 mod adapters;
-mod claims;
+mod checks;
 mod records;
 
 use std::path::PathBuf;
@@ -10,10 +10,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tasks::{Permission, TaskConfig};
 
 use crate::Result;
-use crate::config::read_task;
+use crate::config::{Scenario, read_task};
 
 pub use adapters::{DoctorArgs, ExportArgs, InterferenceArgs, MergeArgs, MergeIntoBaseArgs, Vote};
-pub use claims::ClaimsArgs;
+pub use checks::{ClaimsArgs, ParityArgs};
 pub use records::{GateArgs, ReportArgs};
 
 /// Implements and compares parameter-efficient fine-tuning methods: every method through the same loop, on the same
@@ -96,6 +96,8 @@ pub enum Listing {
     Tasks,
     /// Models that can be named.
     Models,
+    /// Comparisons in one file, for `--scenario`.
+    Scenarios,
 }
 
 /// Where a model comes from and how it is held.
@@ -171,6 +173,10 @@ pub struct RunArgs {
     /// Suite of tasks: `mini`, or a file.
     #[arg(long, default_value = "mini", value_name = "SUITE")]
     pub suite: String,
+    /// A comparison in one file, such as `merge`: methods, tasks, seeds and settings, where they are not given here, and what
+    /// is done with the adapters. `harness list scenarios` lists them.
+    #[arg(long, value_name = "SCENARIO")]
+    pub scenario: Option<String>,
     /// Only these tasks: names of the suite's or of provided tasks, or files.
     #[arg(long, value_delimiter = ',', value_name = "TASK,…")]
     pub task: Vec<String>,
@@ -186,9 +192,9 @@ pub struct RunArgs {
     /// First seed.
     #[arg(long, default_value_t = 0, value_name = "S")]
     pub seed: u64,
-    /// Number of seeds, from the first one on.
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pub seeds: u64,
+    /// Number of seeds, from the first one on [default: 1, or what the scenario says].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub seeds: Option<u64>,
     /// Settings laid over those of suite and methods: a file with `[task]` and `[method]`.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -208,12 +214,48 @@ pub struct RunArgs {
     /// Recompute activations in backward instead of keeping them. The result does not change.
     #[arg(long)]
     pub gradient_checkpointing: bool,
-    /// Folder for records and adapters [default: a new one under `runs/`].
+    /// Folder for records and adapters [default: a new one under `runs/`]. Runs that are finished there, with the same
+    /// settings, model and data, are not repeated, and one that was cut off goes on from its last checkpoint.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Repeat finished runs nevertheless.
+    #[arg(long)]
+    pub again: bool,
+    /// Write a checkpoint after so many optimizer steps, after the last one, and on Ctrl-C; 0: neither write nor read any
+    /// [default: once a minute, less often where writing would take more than 1 % of the time].
+    #[arg(long, value_name = "STEPS")]
+    pub checkpoint_every: Option<u64>,
+    /// Checkpoints of a run that are kept, the newest; they are removed when it is finished.
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub keep_checkpoints: u64,
     /// Print nothing but the table.
     #[arg(long)]
     pub quiet: bool,
+}
+
+impl RunArgs {
+    /// Number of seeds.
+    pub fn seed_count(&self) -> u64 {
+        self.seeds.unwrap_or(1)
+    }
+
+    /// The seeds.
+    pub fn all_seeds(&self) -> std::ops::Range<u64> {
+        self.seed..self.seed + self.seed_count()
+    }
+
+    /// With what `scenario` says where the command line says nothing.
+    #[must_use]
+    pub fn within(&self, scenario: &Scenario) -> Self {
+        let or = |given: &[String], said: &[String]| if given.is_empty() { said } else { given }.to_vec();
+        Self {
+            method: or(&self.method, &scenario.methods),
+            task: or(&self.task, &scenario.tasks),
+            suite: scenario.suite.clone(),
+            seeds: self.seeds.or(Some(scenario.seeds)),
+            ..self.clone()
+        }
+    }
 }
 
 /// Options of `continual`.
@@ -343,18 +385,4 @@ pub struct QuantizationErrorArgs {
     /// No progress.
     #[arg(long)]
     pub quiet: bool,
-}
-
-/// Options of `parity`.
-#[derive(Clone, Debug, Args)]
-pub struct ParityArgs {
-    /// Case folders, or folders of case folders.
-    #[arg(required = true, value_name = "DIR")]
-    pub cases: Vec<PathBuf>,
-    /// Print JSON instead of lines.
-    #[arg(long)]
-    pub json: bool,
-    /// Write the trained adapter of the (one) case here, in PEFT format.
-    #[arg(long, value_name = "OUT")]
-    pub save_adapter: Option<PathBuf>,
 }

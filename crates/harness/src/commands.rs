@@ -17,6 +17,7 @@ mod pretrain;
 mod quantization_error;
 mod report;
 mod run;
+mod scenario;
 mod show;
 
 use std::io::Write;

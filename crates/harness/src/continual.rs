@@ -5,7 +5,6 @@
 //! afresh.
 
 use compare::{MetricValue, Sequence};
-use peft_core::StateDict;
 
 use crate::Result;
 use crate::config::Experiment;
@@ -52,7 +51,7 @@ pub fn learn(
     let data =
         experiments.iter().map(|experiment| queue.data_of(experiment, seed)).collect::<Result<Vec<_>>>()?;
     let mut matrix = Sequence { tasks: names(experiments), before, after: Vec::new() };
-    let mut start: Option<StateDict> = None;
+    let mut start: Option<String> = None;
     for (index, experiment) in experiments.iter().enumerate() {
         let replayed =
             (references.replay > 0.0).then(|| mixture(&data[index], &data[..index], references.replay));
@@ -64,17 +63,16 @@ pub fn learn(
         let so_far = matrix.tasks[..=index].join("-");
         let stage = Stage {
             name: if index > 0 && references.replay > 0.0 { format!("{so_far}-replay") } else { so_far },
-            start: start.as_ref(),
+            start: start.as_deref(),
             data: replayed.as_ref(),
             others: others(experiments, index),
             sequence: Some(&row),
         };
         let key = queue.stage(experiment, seed, &stage)?;
-        let finished = queue.finished(&key);
-        start = Some(finished.adapter.iter().map(|(name, tensor)| (name.clone(), tensor.copy())).collect());
-        matrix = finished.run.record.sequence.clone().expect("every stage has its matrix");
+        matrix = sequence(queue, &key);
+        start = Some(key);
     }
-    let joint = references.joint.then(|| joint(queue, experiments, &data, seed)).transpose()?;
+    let joint = references.joint.then(|| joint(queue, experiments, &data, &matrix, seed)).transpose()?;
     Ok(Learned { method: experiments[0].method.info.name, seed, sequence: matrix, joint })
 }
 
@@ -83,6 +81,7 @@ fn joint(
     queue: &mut Queue<'_>,
     experiments: &[&Experiment],
     data: &[Prepared],
+    alone: &Sequence,
     seed: u64,
 ) -> Result<Vec<Option<MetricValue>>> {
     let mut experiment = experiments[0].clone();
@@ -93,14 +92,20 @@ fn joint(
     let training = &mut experiment.task.training;
     (training.steps, training.epochs) = (Some(experiments.iter().zip(data).map(steps).sum()), None);
     let all = mixture(&data[0], &data[1..], 1.0);
+    let row = |finished: &Finished| Ok(Sequence { after: vec![scores(0, finished)?], ..alone.clone() });
     let stage = Stage {
+        sequence: Some(&row),
         name: format!("{}-jointly", names(experiments).join("-")),
         data: Some(&all),
         others: others(experiments, 0),
         ..Stage::default()
     };
     let key = queue.stage(&experiment, seed, &stage)?;
-    scores(0, queue.finished(&key))
+    Ok(sequence(queue, &key).after.remove(0))
+}
+
+fn sequence(queue: &Queue<'_>, key: &str) -> Sequence {
+    queue.finished(key).run.record.sequence.clone().expect("every stage has its matrix")
 }
 
 /// The training split of `own` with the first part of those of `others`; tests and validation are those of `own`.

@@ -80,6 +80,22 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A checkpoint cannot be written.
+    #[error("cannot write the checkpoint `{}`: {source}", path.display())]
+    Checkpoint {
+        /// Its folder.
+        path: PathBuf,
+        /// What went wrong.
+        source: peft_core::Error,
+    },
+    /// There is a checkpoint, of another run.
+    #[error("the checkpoint `{}` is of another run: {}", path.display(), shortened(differences))]
+    OtherRun {
+        /// Its folder.
+        path: PathBuf,
+        /// What differs: a sentence each.
+        differences: Vec<String>,
+    },
     /// Some runs or cases failed; they were reported one by one.
     #[error("{0}")]
     Failed(String),
@@ -117,12 +133,30 @@ impl Error {
                  --adapter DIR --out MODEL"
                     .to_owned(),
             ),
+            Self::Checkpoint { .. } => Some(
+                "older checkpoints are as they were: with room to write, the same command goes on from the newest; \
+                 `--checkpoint-every 0` does without"
+                    .to_owned(),
+            ),
+            Self::OtherRun { .. } => Some(
+                "finish that run with the settings it had, or give this one an `--out` of its own, or remove that \
+                 checkpoint"
+                    .to_owned(),
+            ),
             Self::Config { hint, .. } => hint.clone(),
             Self::Core(error) => error.hint(),
             Self::Tasks(error) => error.hint(),
             _ => None,
         }
     }
+}
+
+/// The first few of many.
+fn shortened(sentences: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let more = sentences.len().saturating_sub(SHOWN);
+    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+    sentences.iter().take(SHOWN).cloned().collect::<Vec<_>>().join("; ") + &more
 }
 
 fn at(line: Option<usize>) -> String {

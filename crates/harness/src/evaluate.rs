@@ -29,6 +29,16 @@ pub struct Scored {
     pub truncated: usize,
 }
 
+impl Scored {
+    /// The metric of a validation split.
+    ///
+    /// # Errors
+    /// If a score is not finite.
+    pub fn on_validation(&self, metric: &compare::Metric) -> Result<Option<f64>> {
+        Ok(metric.measure_on(compare::Split::Validation, &self.outcomes)?.map(|measured| measured.value))
+    }
+}
+
 /// What answering needs besides the model.
 #[derive(Clone, Copy, Debug)]
 pub struct Examiner<'a> {

@@ -77,6 +77,14 @@ impl Feed<Part> for TaskFeed<'_> {
     fn restart(&mut self) {
         self.batches = self.fresh.clone();
     }
+
+    fn position(&self) -> Option<Position> {
+        Some(self.batches.position())
+    }
+
+    fn seek(&mut self, position: Position) {
+        self.batches.seek(position);
+    }
 }
 
 /// The sequences of one step, cut into parts that share its divisor.

@@ -1,11 +1,12 @@
-//! Ctrl-C: the first one asks runs to stop at the next step, the second one ends the process.
+//! Ctrl-C, and what schedulers send (SIGTERM, SIGHUP): the first asks runs to stop at the next step, the second ends the
+//! process.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 static ASKED: AtomicBool = AtomicBool::new(false);
 
-/// Listens for Ctrl-C from here on.
+/// Listens for them from here on.
 pub fn listen() {
     /// What shells report for a process ended by SIGINT.
     const ENDED_BY_INTERRUPT: i32 = 130;

@@ -2,6 +2,8 @@
 
 pub mod adapter;
 pub mod builtin;
+pub mod cells;
+pub mod checkpoint;
 pub mod claims;
 pub mod cli;
 pub mod commands;
@@ -21,6 +23,7 @@ pub mod queue;
 pub mod record;
 pub mod reward;
 pub mod run;
+pub mod scenario;
 pub mod session;
 pub mod solver;
 pub mod train;

@@ -37,6 +37,12 @@ impl Display {
         }
     }
 
+    /// A message that must be seen, however quiet it is to be.
+    #[allow(clippy::print_stderr)]
+    pub fn warn(self, text: &str) {
+        eprintln!("warning: {text}");
+    }
+
     /// Progress of `steps` of something called `label`.
     pub fn start(self, label: &str, steps: u64) -> Progress {
         let target = if self == Self::Bars {
@@ -49,7 +55,8 @@ impl Display {
                 .expect("a valid template");
         let bar = ProgressBar::with_draw_target(Some(steps), target).with_style(style);
         bar.set_prefix(label.to_owned());
-        Progress { display: self, bar, last_line: Instant::now(), tokens: 0, started: Instant::now() }
+        let now = Instant::now();
+        Progress { display: self, bar, last_line: now, tokens: 0, started: now, skipped: 0 }
     }
 }
 
@@ -61,9 +68,18 @@ pub struct Progress {
     last_line: Instant,
     tokens: u64,
     started: Instant,
+    /// Steps done before it started.
+    skipped: u64,
 }
 
 impl Progress {
+    /// Starts after `steps` that were done before.
+    pub fn skip(&mut self, steps: u64) {
+        self.skipped = steps;
+        self.bar.set_position(steps);
+        self.bar.reset_eta();
+    }
+
     /// One step further; `tokens` were processed in it, `value` says how it goes (`loss 0.123`).
     pub fn step(&mut self, tokens: u64, value: &str) {
         self.bar.inc(1);
@@ -75,7 +91,8 @@ impl Progress {
         if self.display == Display::Lines && self.last_line.elapsed() >= LINE_INTERVAL {
             self.last_line = Instant::now();
             let (done, all) = (self.bar.position(), self.bar.length().unwrap_or_default());
-            let left = self.started.elapsed().mul_f64((all.saturating_sub(done)) as f64 / done.max(1) as f64);
+            let own = done.saturating_sub(self.skipped).max(1);
+            let left = self.started.elapsed().mul_f64((all.saturating_sub(done)) as f64 / own as f64);
             let left = HumanDuration(Duration::from_secs(left.as_secs()));
             self.display.say(&format!("{} {done}/{all} {message} · {left} left", self.bar.prefix()));
         }

@@ -6,8 +6,11 @@ use std::path::{Path, PathBuf};
 use compare::{Evidence, Run, RunRecord, Status, Store};
 use jiff::Timestamp;
 use peft_core::{StateDict, device};
+use serde_json::json;
 use tasks::{Scorer, Split, Task, TaskConfig};
 
+use crate::cells::{CellKey, Cells, surroundings};
+use crate::checkpoint::{self, Every};
 use crate::cli::RunArgs;
 use crate::config::{Experiment, RunOptions, sibling};
 use crate::memory::PeakMemory;
@@ -23,7 +26,7 @@ pub struct Queue<'a> {
     options: RunOptions,
     display: Display,
     out: PathBuf,
-    store: Store,
+    cells: Cells,
     memory: PeakMemory,
     sessions: BTreeMap<String, Session<Box<dyn Solver>>>,
     prepared: BTreeMap<String, Prepared>,
@@ -37,8 +40,8 @@ pub struct Queue<'a> {
 pub struct Stage<'a> {
     /// What its task is called in records and folders, so that no table takes it for the cell alone; empty for that cell.
     pub name: String,
-    /// The adapter to go on from.
-    pub start: Option<&'a StateDict>,
+    /// The key of the cell whose adapter it goes on from.
+    pub start: Option<&'a str>,
     /// What it trains on, where that is not its own task.
     pub data: Option<&'a Prepared>,
     /// Other tasks it is scored on.
@@ -56,13 +59,13 @@ impl<'a> Queue<'a> {
     /// # Errors
     /// [`Error::Output`] if it cannot be written to.
     pub fn new(args: &'a RunArgs, display: Display) -> Result<Self> {
-        let out = args.out.clone().unwrap_or_else(|| default_folder(args));
+        let out = args.out.clone().unwrap_or_else(|| default_folder(&args.method.join("+")));
         check_writable(&out)?;
         Ok(Self {
             args,
             options: RunOptions::new(args),
             display,
-            store: Store::new(out.join("records")),
+            cells: Cells::new(out.join("cells"), Store::new(out.join("records"))),
             out,
             memory: PeakMemory::start(),
             sessions: BTreeMap::new(),
@@ -71,6 +74,11 @@ impl<'a> Queue<'a> {
             bases: BTreeMap::new(),
             failures: Vec::new(),
         })
+    }
+
+    /// The finished cells.
+    pub fn cells(&self) -> &Cells {
+        &self.cells
     }
 
     /// The output folder.
@@ -88,7 +96,7 @@ impl<'a> Queue<'a> {
             if task.replace(&experiment.task.name).is_some_and(|last| *last != experiment.task.name) {
                 self.leave_task();
             }
-            for seed in self.args.seed..self.args.seed + self.args.seeds {
+            for seed in self.args.all_seeds() {
                 if interrupt::asked() {
                     return Ok(());
                 }
@@ -156,16 +164,28 @@ impl<'a> Queue<'a> {
         if self.bases.contains_key(&key) {
             return Ok(());
         }
-        let folder = self.out.clone();
-        let run =
-            run_base(&mut self.context(experiment, seed, &Stage::default(), &folder)?, experiment, seed)?;
-        self.store.save(&run)?;
+        let (folder, cells, found) = (self.out.clone(), self.cells.clone(), self.finder());
+        let mut context = self.context(experiment, seed, &Stage::default(), &folder)?;
+        let what = json!({ "base": key, "suite": experiment.suite, "task": experiment.task });
+        let cell = CellKey::new(&json!([surroundings(&context), what]));
+        let run = match found(&cell) {
+            Some((run, _)) => run,
+            None => {
+                let run = run_base(&mut context, experiment, seed)?;
+                cells.save(&cell, &run, &StateDict::new())?;
+                run
+            }
+        };
         self.bases.insert(key, run);
+        self.leave_quantized(experiment, seed);
         Ok(())
     }
 
     /// Runs a cell, unless it is there already, and returns its key.
-    fn cell(&mut self, experiment: &Experiment, seed: u64) -> Result<String> {
+    ///
+    /// # Errors
+    /// Whatever the run refuses.
+    pub fn cell(&mut self, experiment: &Experiment, seed: u64) -> Result<String> {
         self.stage(experiment, seed, &Stage::default())
     }
 
@@ -174,10 +194,6 @@ impl<'a> Queue<'a> {
     /// # Errors
     /// Whatever the run refuses.
     pub fn stage(&mut self, experiment: &Experiment, seed: u64, stage: &Stage<'_>) -> Result<String> {
-        let key = format!("{} seed {seed} {}", experiment.to_json(), stage.name);
-        if self.finished.contains_key(&key) {
-            return Ok(key);
-        }
         let mut method = (experiment.method.info.build)(experiment.method.settings.clone())?;
         let mut needed = Vec::new();
         if let Some(need) = method.needs() {
@@ -190,17 +206,71 @@ impl<'a> Queue<'a> {
         let records: Vec<&RunRecord> = records.iter().collect();
         let name = experiment.method.info.name;
         let task = if stage.name.is_empty() { &experiment.task.name } else { &stage.name };
-        let folder = self.out.join("adapters").join(task).join(name).join(format!("seed-{seed}"));
+        let place = Path::new(task).join(name).join(format!("seed-{seed}"));
+        let folder = self.out.join("adapters").join(&place);
+        let checkpoints = self.out.join("checkpoints").join(&place);
+        let keeps = self.options.checkpoints.every != Every::Never;
+        let (cells, found) = (self.cells.clone(), self.finder());
         let mut context = self.context(experiment, seed, stage, &folder)?;
-        let mut finished = run(&mut context, experiment, method, seed, &records)?;
-        task.clone_into(&mut finished.run.record.task);
-        if let Some(sequence) = &stage.sequence {
-            finished.run.record.sequence = Some(sequence(&finished)?);
-        }
-        self.store.save(&finished.run)?;
+        let what = json!({
+            "config": experiment.to_json(),
+            "seed": seed,
+            "stage": stage.name,
+            "start": stage.start,
+            "needs": needed,
+        });
+        let cell = CellKey::new(&json!([surroundings(&context), what]));
+        let finished = match found(&cell) {
+            Some((run, adapter)) => Finished { run, adapter, others: Vec::new(), folder },
+            None => {
+                context.checkpoint_folder = Some(checkpoints.clone());
+                let mut finished = run(&mut context, experiment, method, seed, &records)?;
+                task.clone_into(&mut finished.run.record.task);
+                if let Some(sequence) = &stage.sequence {
+                    finished.run.record.sequence = Some(sequence(&finished)?);
+                }
+                cells.save(&cell, &finished.run, &finished.adapter)?;
+                if keeps && finished.run.record.status == Status::Success {
+                    checkpoint::remove(&checkpoints)?;
+                }
+                finished
+            }
+        };
         let stopped = finished.run.record.status != Status::Success;
+        let key = cell.as_str().to_owned();
         self.finished.insert(key.clone(), finished);
+        self.leave_quantized(experiment, seed);
         if stopped { Err(Error::Interrupted) } else { Ok(key) }
+    }
+
+    /// Looks for a cell that is there already, and says so.
+    pub fn finder(&self) -> impl Fn(&CellKey) -> Option<(Run, StateDict)> + use<> {
+        let (cells, display, again) = (self.cells.clone(), self.display, self.args.again);
+        move |key| {
+            if again {
+                return None;
+            }
+            match cells.find(key) {
+                Ok(found) => {
+                    if let Some((run, _)) = &found {
+                        let RunRecord { task, method, seed, .. } = &run.record;
+                        display.say(&format!("{task} · {method} · seed {seed}: there already"));
+                    }
+                    found
+                }
+                Err(error) => {
+                    display.say(&format!("{error}; the cell runs again"));
+                    None
+                }
+            }
+        }
+    }
+
+    /// What was stored in 4 bits cannot be had back, and methods start from the weights as they were loaded.
+    fn leave_quantized(&mut self, experiment: &Experiment, seed: u64) {
+        if experiment.task.training.quantize.is_some() {
+            self.sessions.remove(&session_key(&experiment.task, seed));
+        }
     }
 
     fn failed(&mut self, experiment: &Experiment, seed: u64, error: &Error) -> Result<()> {
@@ -215,11 +285,15 @@ impl<'a> Queue<'a> {
         record.suite.clone_from(&experiment.suite);
         record.config = experiment.to_json();
         record.status = Status::Failed { reason: error.to_string() };
-        self.store.save(&Run { record, evidence: Evidence::Items(Vec::new()) })?;
+        self.cells.records().save(&Run { record, evidence: Evidence::Items(Vec::new()) })?;
         Ok(())
     }
 
-    fn context<'b>(
+    /// Where a cell takes place.
+    ///
+    /// # Errors
+    /// If its model or data cannot be loaded.
+    pub fn context<'b>(
         &'b mut self,
         experiment: &Experiment,
         seed: u64,
@@ -227,10 +301,6 @@ impl<'a> Queue<'a> {
         adapter_folder: &'b Path,
     ) -> Result<Context<'b>> {
         let session_key = session_key(&experiment.task, seed);
-        if experiment.task.training.quantize.is_some() {
-            // What was stored cannot be had back, and methods start from the weights as they were loaded.
-            self.sessions.remove(&session_key);
-        }
         if !self.sessions.contains_key(&session_key) {
             let device = device::parse(&self.args.model.device)?;
             let checkpointing = self.options.gradient_checkpointing;
@@ -255,11 +325,12 @@ impl<'a> Queue<'a> {
             session,
             prepared: stage.data.unwrap_or_else(|| of(&experiment.task)),
             others: stage.others.iter().map(|task| of(task)).collect(),
-            start: stage.start,
+            start: stage.start.map(|key| &self.finished[key].adapter),
             options: &self.options,
             memory: &self.memory,
             display: self.display,
             adapter_folder,
+            checkpoint_folder: None,
         })
     }
 }
@@ -306,9 +377,9 @@ fn session_key(task: &TaskConfig, seed: u64) -> String {
 }
 
 /// `runs/20251121-101500-lori`.
-fn default_folder(args: &RunArgs) -> PathBuf {
+pub fn default_folder(what: &str) -> PathBuf {
     let now = jiff::Zoned::now().strftime("%Y%m%d-%H%M%S").to_string();
-    Path::new("runs").join(format!("{now}-{}", args.method.join("+")))
+    Path::new("runs").join(format!("{now}-{what}"))
 }
 
 /// Finds out before any training whether results can be written.

@@ -41,7 +41,8 @@ pub fn describe_base(record: &mut RunRecord, experiment: &Experiment, context: &
     record.parameters = Parameters::counted(0, 0, context.session.parameters);
 }
 
-fn common(record: &mut RunRecord, experiment: &Experiment, context: &Context<'_>) {
+/// Where a run took place.
+pub(crate) fn common(record: &mut RunRecord, experiment: &Experiment, context: &Context<'_>) {
     let session = &*context.session;
     record.suite.clone_from(&experiment.suite);
     record.model = Model { name: session.name.clone(), fingerprint: Some(session.fingerprint.clone()) };
@@ -66,7 +67,7 @@ fn common(record: &mut RunRecord, experiment: &Experiment, context: &Context<'_>
 /// The phases with what they took.
 pub fn phases(trained: &Trained) -> Vec<PhaseRecord> {
     let one = |phase: &crate::train::PhaseReport| PhaseRecord {
-        name: phase.name.to_owned(),
+        name: phase.name.clone(),
         steps: phase.steps,
         seconds: Some(phase.time.as_secs_f64()),
         tokens: Some(phase.tokens),

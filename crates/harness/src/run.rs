@@ -1,25 +1,27 @@
 //! One run: a method on a task with a seed, from attaching to the record.
 
-use std::path::Path;
+mod watch;
+
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use compare::{Evidence, Point, Run, RunRecord, Status};
+use compare::{Evidence, Run, RunRecord, Status};
 use jiff::Timestamp;
-use peft_core::{
-    Adaptable, Attachment, Continuation, Method, Phase, Seeds, StateDict, Targets, device, tensor_file,
-};
-use tasks::{Encoded, Overlap, Select, Split, Task};
+use peft_core::{Adaptable, Attachment, Method, Seeds, StateDict, Targets, device, tensor_file};
+use tasks::{Encoded, Overlap, Split, Task};
 
 use crate::adapter::{Provenance, adapter_file};
+use crate::checkpoint::{Every, Identity, Keeper};
 use crate::config::{Experiment, RunOptions};
 use crate::evaluate::{self, Examiner, Scored, merge_and_check};
 use crate::feed::{Cut, TaskFeed, step_data};
 use crate::memory::PeakMemory;
-use crate::progress::{Display, Progress};
+use crate::progress::Display;
 use crate::session::{Session, storage_of};
 use crate::solver::Solver;
-use crate::train::{Flow, Observer, Settings, StepReport, Trained, train};
-use crate::{Result, interrupt, record};
+use crate::train::{Settings, Trained, train_from};
+use crate::{Result, record};
+use watch::{SoFar, Watch};
 
 /// What all runs on one task share.
 #[derive(Clone, Debug)]
@@ -54,6 +56,8 @@ pub struct Context<'a> {
     pub display: Display,
     /// Folder for the adapter.
     pub adapter_folder: &'a Path,
+    /// Folder for checkpoints, where the run may have some.
+    pub checkpoint_folder: Option<PathBuf>,
 }
 
 /// A run that is over.
@@ -63,8 +67,10 @@ pub struct Finished {
     pub run: Run,
     /// The trained adapter's tensors.
     pub adapter: StateDict,
-    /// Scores on the other tasks of the context.
+    /// Scores on the other tasks of the context; empty for a run that was there already.
     pub others: Vec<Scored>,
+    /// Where the adapter's own file lies.
+    pub folder: PathBuf,
 }
 
 /// The streams of a run: below the seed and the task, so that runs of different tasks draw different tensors.
@@ -107,7 +113,7 @@ fn run_attached(
     seed: u64,
     needed: &[&RunRecord],
 ) -> Result<Finished> {
-    let started = Instant::now();
+    let (started, folder) = (Instant::now(), context.adapter_folder.to_owned());
     let info = experiment.method.info;
     let mut record = RunRecord::new(Timestamp::now(), info.name, &experiment.task.name, seed);
     record::describe(&mut record, experiment, context, attachment);
@@ -117,18 +123,22 @@ fn run_attached(
     }
     record.needs = needed.iter().map(|needed| needed.id.clone()).collect();
 
-    let (trained, curves) = train_cell(context, experiment, attachment, streams)?;
+    let keeper = keeper(context, experiment, attachment, seed);
+    let (trained, so_far) = train_cell(context, experiment, attachment, streams, keeper)?;
+    let seconds = |started: Instant| so_far.earlier_seconds + seconds(started);
     record.phases = record::phases(&trained);
-    record.curves = curves;
+    record.curves = so_far.curves;
+    record.notes.extend(so_far.notes);
     record.parameters = record::parameters(context.session, attachment);
-    record.memory.peak_bytes = context.memory.over(context.session.memory_before);
+    let peak = context.memory.over(context.session.memory_before);
+    record.memory.peak_bytes = peak.max(so_far.earlier_peak);
     record.adapter_bytes = Some(save_adapter(context, experiment, attachment)?);
     let copies = attachment.store().adapter_tensors().into_iter().map(|(name, t)| (name, t.copy()));
     let adapter: StateDict = copies.collect();
     if trained.stopped {
         record.total = compare::Total::of(&record.phases, needed.iter().copied(), Some(seconds(started)));
         let run = Run { record, evidence: Evidence::Items(Vec::new()) };
-        return Ok(Finished { run, adapter, others: Vec::new() });
+        return Ok(Finished { run, adapter, others: Vec::new(), folder });
     }
 
     let scored = score_test(context, experiment, attachment, streams)?;
@@ -136,7 +146,8 @@ fn run_attached(
     record::score(&mut record, &scored)?;
     record.total = compare::Total::of(&record.phases, needed.iter().copied(), Some(seconds(started)));
     record.status = Status::Success;
-    Ok(Finished { run: Run { record, evidence: Evidence::Items(scored.outcomes) }, adapter, others })
+    let run = Run { record, evidence: Evidence::Items(scored.outcomes) };
+    Ok(Finished { run, adapter, others, folder })
 }
 
 /// Scores the model without any adapter.
@@ -157,7 +168,7 @@ pub fn run_base(context: &mut Context<'_>, experiment: &Experiment, seed: u64) -
     Ok(Run { record, evidence: Evidence::Items(scored.outcomes) })
 }
 
-fn examiner<'a>(context: &'a Context<'_>, streams: &'a Seeds) -> Examiner<'a> {
+pub(crate) fn examiner<'a>(context: &'a Context<'_>, streams: &'a Seeds) -> Examiner<'a> {
     Examiner {
         task: &context.prepared.task,
         text: &context.session.text,
@@ -168,14 +179,29 @@ fn examiner<'a>(context: &'a Context<'_>, streams: &'a Seeds) -> Examiner<'a> {
     }
 }
 
+/// What keeps the checkpoints of the run that is about to begin.
+fn keeper(
+    context: &Context<'_>,
+    experiment: &Experiment,
+    attachment: &Attachment,
+    seed: u64,
+) -> Option<Keeper> {
+    let keeping = context.options.checkpoints;
+    let folder = context.checkpoint_folder.as_ref().filter(|_| keeping.every != Every::Never)?;
+    let (model, prepared) = (&context.session.fingerprint, context.prepared);
+    Some(Keeper::new(folder, keeping, Identity::new(experiment, seed, model, prepared, attachment)))
+}
+
 fn train_cell(
     context: &mut Context<'_>,
     experiment: &Experiment,
     attachment: &mut Attachment,
     streams: &Seeds,
-) -> Result<(Trained, compare::Curves)> {
+    keeper: Option<Keeper>,
+) -> Result<(Trained, SoFar)> {
     let training = &experiment.task.training;
     let optimizer = &experiment.method.optimizer;
+    let memory = (context.memory, context.session.memory_before);
     let Session { learner, text, .. } = &mut *context.session;
     let mut feed = TaskFeed::new(
         &context.prepared.train,
@@ -194,8 +220,11 @@ fn train_cell(
         seeds: streams.child("train"),
     };
     let name = format!("{} · {}", experiment.task.name, experiment.method.info.name);
+    let (checkpoint, so_far) = SoFar::resume(keeper.as_ref(), &name, context.display)?;
+    let mut progress = context.display.start(&name, steps);
+    progress.skip(so_far.earlier_steps);
     let mut watch = Watch {
-        progress: context.display.start(&name, steps),
+        progress,
         every: training.eval_every.steps(steps),
         total: steps,
         examiner: Examiner {
@@ -208,97 +237,22 @@ fn train_cell(
         },
         validation: &context.prepared.validation,
         select: training.select,
-        best: None,
-        curves: compare::Curves::default(),
-        restarts: 0,
-        last_loss: f64::NAN,
+        so_far,
+        keeper,
+        started: Instant::now(),
+        memory,
     };
-    let trained = train(learner, attachment, &mut feed, &settings, &mut watch)?;
-    let Watch { progress, curves, best, last_loss, .. } = watch;
-    if let Some((_, tensors)) = best {
-        attachment.store_mut().load_adapter(&tensors, "the best validation score")?;
+    let trained = train_from(checkpoint.as_ref(), learner, attachment, &mut feed, &settings, &mut watch)?;
+    let Watch { progress, so_far, .. } = watch;
+    if let Some((_, tensors)) = &so_far.best {
+        attachment.store_mut().load_adapter(tensors, "the best validation score")?;
     }
     let primary = &experiment.task.scoring.metrics[0].name;
-    let chosen = curves.validation.get(primary).and_then(|points| points.last()?.value);
+    let chosen = so_far.curves.validation.get(primary).and_then(|points| points.last()?.value);
     let score = chosen.map(|score| format!(" · validation {score:.3}")).unwrap_or_default();
-    progress.finish(&format!("loss {last_loss:.4}{score}"));
-    Ok((trained, curves))
-}
-
-/// Shows progress, keeps curves, scores the validation split now and then.
-struct Watch<'a> {
-    progress: Progress,
-    every: u64,
-    total: u64,
-    examiner: Examiner<'a>,
-    validation: &'a Encoded,
-    select: Select,
-    best: Option<(f64, StateDict)>,
-    curves: compare::Curves,
-    restarts: u64,
-    last_loss: f64,
-}
-
-impl Observer<Box<dyn Solver>> for Watch<'_> {
-    fn phase_begins(&mut self, _index: usize, phase: &Phase, _attachment: &mut Attachment) -> Result<()> {
-        // What was best before the parameters were reset is not comparable.
-        if phase.optimizer == Continuation::Restart {
-            self.best = None;
-            self.restarts += 1;
-        }
-        Ok(())
-    }
-
-    fn step_done(
-        &mut self,
-        report: StepReport,
-        learner: &mut Box<dyn Solver>,
-        attachment: &Attachment,
-    ) -> Result<Flow> {
-        let done = report.step + 1;
-        self.last_loss = report.loss;
-        self.curves.loss.push(Point::new(done, report.loss));
-        self.curves.learning_rate.push(Point::new(done, report.lr));
-        self.progress.step(report.tokens, &format!("loss {:.4}", report.loss));
-        let due = self.every > 0 && (done.is_multiple_of(self.every) || done == self.total);
-        if due && !self.validation.sequences.is_empty() {
-            self.validate(done, &mut **learner, attachment)?;
-        }
-        Ok(if interrupt::asked() { Flow::Stop } else { Flow::Continue })
-    }
-}
-
-impl Watch<'_> {
-    fn validate(&mut self, done: u64, learner: &mut dyn Solver, attachment: &Attachment) -> Result<()> {
-        learner.merge();
-        let scored = self.examiner.score(learner, Split::Validation, "validation");
-        let pad = self.examiner.text.tokenizer.pad();
-        let loss = evaluate::mean_loss(learner, &self.validation.sequences, evaluate::BATCH_SIZE, pad);
-        learner.unmerge();
-        let scored = match scored {
-            Err(crate::Error::Interrupted) => return Ok(()), // the step that follows stops the run
-            other => other?,
-        };
-        for metric in &scored.metrics {
-            if let Some(value) = value(&scored, metric)? {
-                self.curves.validation.entry(metric.name.clone()).or_default().push(Point::new(done, value));
-            }
-        }
-        self.curves.validation.entry("loss".to_owned()).or_default().push(Point::new(done, loss?));
-        let primary = &scored.metrics[0];
-        if let (Select::BestValidation, Some(value)) = (self.select, value(&scored, primary)?) {
-            let value = if primary.better == compare::Better::Higher { value } else { -value };
-            if self.best.as_ref().is_none_or(|(best, _)| value > *best) {
-                let tensors = attachment.store().adapter_tensors();
-                self.best = Some((value, tensors.into_iter().map(|(n, t)| (n, t.copy())).collect()));
-            }
-        }
-        Ok(())
-    }
-}
-
-fn value(scored: &Scored, metric: &compare::Metric) -> Result<Option<f64>> {
-    Ok(metric.measure_on(compare::Split::Validation, &scored.outcomes)?.map(|measured| measured.value))
+    let loss = so_far.curves.loss.last().and_then(|point| point.value).unwrap_or(f64::NAN);
+    progress.finish(&format!("loss {loss:.4}{score}"));
+    Ok((trained, so_far))
 }
 
 fn score_test(

@@ -11,9 +11,9 @@ use crate::{Factors, Recipe, combine, updates};
 
 /// An adapter and its weight in a merge.
 #[derive(Debug)]
-pub struct Contribution {
+pub struct Contribution<'a> {
     /// The adapter.
-    pub file: AdapterFile,
+    pub file: &'a AdapterFile,
     /// w.
     pub weight: f64,
 }
@@ -26,11 +26,11 @@ pub struct Contribution {
 /// # Panics
 /// If there is no contribution.
 pub fn merge(
-    contributions: &[Contribution],
+    contributions: &[Contribution<'_>],
     recipe: &Recipe,
     seeds: &Seeds,
 ) -> Result<(AdapterFile, BTreeMap<String, Factors>)> {
-    let first = &contributions.first().expect("something to merge").file;
+    let first = contributions.first().expect("something to merge").file;
     for Contribution { file, .. } in contributions {
         if let (Some(ours), Some(theirs)) = (first.metadata.get(FINGERPRINT), file.metadata.get(FINGERPRINT))
             && ours != theirs
@@ -43,7 +43,7 @@ pub fn merge(
         }
     }
     let recipe = if contributions.len() == 1 { &Recipe::ALONE } else { recipe };
-    let all = contributions.iter().map(|c| Ok((updates(&c.file)?, c.weight))).collect::<Result<Vec<_>>>()?;
+    let all = contributions.iter().map(|c| Ok((updates(c.file)?, c.weight))).collect::<Result<Vec<_>>>()?;
     let modules: BTreeSet<&String> = all.iter().flat_map(|(updates, _)| updates.keys()).collect();
     let mut merged = BTreeMap::new();
     for module in modules {

@@ -194,6 +194,14 @@ impl Method for AdaLoraDash {
         Ok(self.launch.import(tensors, sites))
     }
 
+    fn training_state(&self) -> StateDict {
+        self.adalora.training_state()
+    }
+
+    fn restore_training_state(&mut self, state: &StateDict, origin: &str) -> Result<()> {
+        self.adalora.restore_training_state(state, origin)
+    }
+
     fn telemetry(&self) -> Vec<(String, f64)> {
         self.adalora.telemetry()
     }

@@ -53,6 +53,20 @@ pub(crate) struct PlainBlock {
     pub(crate) scale: f32,
 }
 
+impl PlainBlock {
+    /// Another handle to the same weights.
+    pub(crate) fn share(&self) -> Self {
+        Self {
+            norms: self.norms.clone(),
+            qkv: self.qkv.shallow_clone(),
+            out: self.out.shallow_clone(),
+            gate_up: self.gate_up.shallow_clone(),
+            down: self.down.shallow_clone(),
+            ..*self
+        }
+    }
+}
+
 impl Block {
     /// The block number `layer` of a stack.
     pub(crate) fn new(layer: usize, config: &StackConfig, weights: &mut dyn Weights) -> Self {

@@ -115,26 +115,6 @@ impl KvCache {
         }
     }
 
-    /// Keys and values `[B, kv_heads, capacity, d]` of every layer.
-    pub(crate) fn stored(&self) -> impl Iterator<Item = (&Tensor, &Tensor)> {
-        self.layers.iter().map(|layer| (&layer.keys, &layer.values))
-    }
-
-    /// Tokens there are in every row, padding among them.
-    pub(crate) fn length(&self) -> usize {
-        self.length as usize
-    }
-
-    /// Tokens of padding before each row.
-    pub(crate) fn padding(&self) -> Vec<usize> {
-        let before = |padding: &Padding| {
-            let counts = padding.documents.eq(0).sum_dim_intlist(1, false, Kind::Int64);
-            Vec::<i64>::try_from(counts).expect("one axis").into_iter().map(|count| count as usize).collect()
-        };
-        let rows = self.layers.first().map_or(0, |layer| layer.keys.size()[0] as usize);
-        self.padding.as_ref().map_or_else(|| vec![0; rows], before)
-    }
-
     pub(crate) fn layers(&mut self) -> impl Iterator<Item = &mut LayerCache> {
         self.layers.iter_mut()
     }

@@ -9,7 +9,7 @@ use tch::{Kind, Tensor};
 use crate::cache::KvCache;
 use crate::decoder::Decoder;
 use crate::sampling::Sampling;
-use crate::step::{HostKeys, Step};
+use crate::step::{RowKeys, Step};
 use crate::tokenizer::{TextStream, Tokenizer};
 
 /// How to continue.
@@ -94,11 +94,11 @@ impl Decoder {
         order.sort_by_key(|&index| std::cmp::Reverse(prompts[index].len()));
         let mut all: Vec<Completion> = prompts.iter().map(|_| Completion::not_begun()).collect();
         let longest = prompts.iter().map(Vec::len).max().unwrap_or(0) + settings.max_new_tokens;
-        let step = Step::of(self, longest as i64);
+        let mut step = Step::of(self, longest as i64);
         tch::no_grad(|| {
             for batch in order.chunks(settings.batch_size) {
                 let rows = batch.iter().map(|&index| Row::new(index, settings, tokenizer)).collect();
-                let (ended, flow) = self.continue_batch(prompts, rows, settings, step.as_ref(), watch)?;
+                let (ended, flow) = self.continue_batch(prompts, rows, settings, step.as_mut(), watch)?;
                 for (row, finish) in ended {
                     let prompt = row.prompt;
                     all[prompt] = row.complete(finish, tokenizer)?;
@@ -151,36 +151,37 @@ impl Decoder {
         prompts: &[Vec<i64>],
         mut rows: Vec<Row<'a>>,
         settings: &Generation,
-        step: Option<&Step<'_>>,
+        step: Option<&mut Step>,
         watch: Watch<'_>,
     ) -> Result<(Ended<'a>, ControlFlow<()>)> {
-        let (mut ids, mask) = left_padded(rows.iter().map(|row| &prompts[row.prompt][..]));
-        let capacity = ids.size()[1] + settings.max_new_tokens as i64;
-        let cache = KvCache::new(&self.shape().stack, &mask, capacity, self.kind(), self.device());
-        let mut past = Past::Tensors(cache);
+        let mut new: Vec<Vec<i64>> = rows.iter().map(|row| prompts[row.prompt].clone()).collect();
+        let more = settings.max_new_tokens;
+        let mut past = match step {
+            Some(step) => Past::Rows(new.iter().map(|row| step.room(row.len() + more)).collect(), step),
+            None => Past::Padded(self.padded(&new, more as i64)),
+        };
         let mut ended = Vec::new();
         loop {
-            let logits = match (&mut past, step) {
-                (Past::Host(keys), Some(step)) => step.advance(&ids, keys)?,
-                (Past::Tensors(cache), _) => self.advance(&ids, cache)?,
-                (Past::Host(_), None) => unreachable!("only a step leaves its keys on the host"),
+            let logits = match &mut past {
+                Past::Rows(keys, step) => {
+                    step.advance(keys, &new.iter().map(Vec::as_slice).collect::<Vec<_>>())?
+                }
+                Past::Padded(cache) => self.advance(&left_padded(&new).0, cache)?,
             };
-            if let (Past::Tensors(cache), Some(_)) = (&past, step) {
-                past = Past::Host(HostKeys::of(cache));
-            }
             let mut streams: Vec<_> = rows.iter_mut().map(|row| &mut row.stream).collect();
             let tokens = settings.sampling.choose(&logits, &mut streams);
             let mut flow = ControlFlow::Continue(());
-            let (mut going_on, mut kept, mut next) = (Vec::new(), Vec::new(), Vec::new());
+            let (mut going_on, mut kept) = (Vec::new(), Vec::new());
+            new.clear();
             for (i, (mut row, token)) in rows.into_iter().zip(tokens).enumerate() {
-                let new = NewToken { prompt: row.prompt, token, row: i as i64, logits: &logits };
-                flow = if flow.is_break() { flow } else { watch(&new) };
+                let chosen = NewToken { prompt: row.prompt, token, row: i as i64, logits: &logits };
+                flow = if flow.is_break() { flow } else { watch(&chosen) };
                 match row.push(token, settings)? {
                     Some(finish) => ended.push((row, finish)),
                     None => {
                         going_on.push(row);
                         kept.push(i as i64);
-                        next.push(token);
+                        new.push(vec![token]);
                     }
                 }
             }
@@ -194,12 +195,23 @@ impl Decoder {
             }
             if (kept.len() as i64) < logits.size()[0] {
                 match &mut past {
-                    Past::Host(keys) => keys.keep(&kept),
-                    Past::Tensors(cache) => cache.keep(&Tensor::from_slice(&kept).to_device(self.device())),
+                    Past::Rows(keys, _) => {
+                        let mut row = 0..;
+                        keys.retain(|_| kept.contains(&row.next().expect("rows are counted")));
+                    }
+                    Past::Padded(cache) => {
+                        cache.keep(&Tensor::from_slice(&kept).to_device(self.device()));
+                    }
                 }
             }
-            ids = Tensor::from_slice(&next).unsqueeze(1);
         }
+    }
+
+    /// An empty cache for rows filled up before their first token, and for `more` tokens each.
+    fn padded(&self, prompts: &[Vec<i64>], more: i64) -> KvCache {
+        let mask = left_padded(prompts).1;
+        let capacity = mask.size()[1] + more;
+        KvCache::new(&self.shape().stack, &mask, capacity, self.kind(), self.device())
     }
 }
 
@@ -210,10 +222,11 @@ impl Completion {
 }
 
 /// Keys and values of what is there of a batch.
-enum Past {
-    Tensors(KvCache),
-    /// For [`Step`].
-    Host(HostKeys),
+enum Past<'a> {
+    /// Row by row.
+    Rows(Vec<RowKeys>, &'a mut Step),
+    /// Row beside row.
+    Padded(KvCache),
 }
 
 /// Rows with why they ended.
@@ -276,8 +289,8 @@ impl<'a> Row<'a> {
 }
 
 /// Ids and mask `[B, T]` of rows filled up before their first token.
-fn left_padded<'a>(rows: impl Iterator<Item = &'a [i64]> + Clone) -> (Tensor, Tensor) {
-    let longest = rows.clone().map(<[i64]>::len).max().unwrap_or(0);
+fn left_padded(rows: &[Vec<i64>]) -> (Tensor, Tensor) {
+    let longest = rows.iter().map(Vec::len).max().unwrap_or(0);
     let mut ids = Vec::new();
     let mut mask = Vec::new();
     for row in rows {

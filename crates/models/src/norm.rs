@@ -78,7 +78,7 @@ impl Norm {
 }
 
 /// [`NormKind::Rms`] on slices.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct PlainNorm {
     weight: Vec<f32>,
     eps: f32,

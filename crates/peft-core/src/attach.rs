@@ -1,3 +1,5 @@
+mod training_state;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};

@@ -3,6 +3,7 @@
 mod adaptable;
 mod adapter;
 mod attach;
+mod checkpoint;
 mod error;
 mod gradients;
 mod length;
@@ -36,6 +37,7 @@ pub mod tensor_file;
 pub use adaptable::{Active, Adaptable, Part};
 pub use adapter::{Adapter, Base, Delta, Mode};
 pub use attach::{Attachment, role_of_base};
+pub use checkpoint::Checkpoint;
 pub use error::{Error, Result};
 pub use gradients::Gradients;
 pub use length::Length;

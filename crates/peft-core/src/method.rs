@@ -13,7 +13,8 @@ use crate::{
 ///
 /// Life of a method: `needs`/`provide` → `begin` → `attach` at every site → for each of `phases`: `enter_phase`,
 /// then for each step `observe_weight_grad` (where the phase asks) and `regularizer` per micro-batch, `after_step`
-/// after the update.
+/// after the update. A run that goes on from a checkpoint calls `restore_training_state` after `attach`, and enters the
+/// phase it stopped in as resumed.
 pub trait Method: Debug {
     /// Another run whose output this one starts from.
     fn needs(&self) -> Option<Need> {
@@ -117,6 +118,21 @@ pub trait Method: Debug {
         _weight: &dyn Fn(&Site) -> Tensor,
     ) -> Result<StateDict> {
         Ok(file.shallow_clone())
+    }
+
+    /// What the run has made of the method so far and the store does not hold, for checkpoints: running sums, counters.
+    /// What `attach` and `phases` make again from the settings does not belong here.
+    fn training_state(&self) -> StateDict {
+        StateDict::new()
+    }
+
+    /// The reverse of [`Self::training_state`], in a method that was attached anew. Called before `phases`; `origin` is for
+    /// errors.
+    ///
+    /// # Errors
+    /// [`Error::StateDict`] if `state` is not what [`Self::training_state`] gives.
+    fn restore_training_state(&mut self, state: &StateDict, origin: &str) -> Result<()> {
+        crate::copy_strictly(&StateDict::new(), state, origin)
     }
 
     /// Scalars worth plotting.

@@ -1,3 +1,5 @@
+mod training_state;
+
 use std::collections::BTreeMap;
 use std::ops::Deref;
 
@@ -217,17 +219,6 @@ impl ParamStore {
         self.collect(Entry::in_adapter)
     }
 
-    /// Detached handles to all tensors, and the masks as `<name>.mask`.
-    pub fn checkpoint_tensors(&self) -> StateDict {
-        let mut all = self.collect(|_| true);
-        for entry in &self.entries {
-            if let Some(mask) = entry.mask() {
-                all.insert(format!("{}.mask", entry.name), mask.shallow_clone());
-            }
-        }
-        all
-    }
-
     /// Copies `tensors` into the adapter's tensors. Names and shapes must match exactly; kinds may differ only
     /// among floating-point kinds.
     ///
@@ -236,24 +227,6 @@ impl ParamStore {
     pub fn load_adapter(&mut self, tensors: &StateDict, origin: &str) -> Result<()> {
         let expected = self.adapter_tensors();
         state_dict::copy_strictly(&expected, tensors, origin)
-    }
-
-    /// The reverse of [`Self::checkpoint_tensors`].
-    ///
-    /// # Errors
-    /// [`Error::StateDict`] naming `origin`; nothing is copied then.
-    pub fn load_checkpoint(&mut self, tensors: &StateDict, origin: &str) -> Result<()> {
-        let is_mask = |name: &str| {
-            name.strip_suffix(".mask").is_some_and(|n| self.find(n).is_some_and(|e| e.role().is_some()))
-        };
-        let (masks, values): (Vec<_>, Vec<_>) = tensors.iter().partition(|(name, _)| is_mask(name));
-        let values: StateDict = values.into_iter().map(|(n, t)| (n.clone(), t.shallow_clone())).collect();
-        state_dict::copy_strictly(&self.collect(|_| true), &values, origin)?;
-        for (name, mask) in masks {
-            let index = self.by_name[name.trim_end_matches(".mask")];
-            self.set_mask(ParamId(index), mask)?;
-        }
-        Ok(())
     }
 
     fn collect(&self, keep: impl Fn(&Entry) -> bool) -> StateDict {

@@ -39,6 +39,14 @@ pub struct AdapterFile {
 }
 
 impl AdapterFile {
+    /// A file made to be written as [`Self::read`] would give it: its tensors without the prefix.
+    #[must_use]
+    pub fn as_read(self) -> Self {
+        let tensors =
+            self.tensors.into_iter().map(|(name, tensor)| (own_name(&name).unwrap_or(name), tensor));
+        Self { tensors: tensors.collect(), ..self }
+    }
+
     /// Reads the adapter in `folder`.
     ///
     /// # Errors

@@ -181,6 +181,20 @@ pub fn write(path: &Path, tensors: &StateDict, metadata: &Metadata) -> Result<()
     })
 }
 
+/// Writes `tensors` to `path`, one by one: beyond them it needs room for the largest only.
+///
+/// # Errors
+/// As [`write()`].
+pub fn write_piecewise(path: &Path, tensors: &StateDict) -> Result<()> {
+    let views = tensors.iter().map(|(name, tensor)| (name.as_str(), HostView::new(tensor)));
+    safetensors::serialize_to_file(views, None, path).map_err(|error| match error {
+        safetensors::SafeTensorError::IoError(source) => Error::io(path, source),
+        other => Error::format(path, other),
+    })?;
+    let file = File::open(path).map_err(|source| Error::io(path, source))?;
+    file.sync_all().map_err(|source| Error::io(path, source))
+}
+
 /// Lets `write` fill a temporary file beside `path`, then puts it in the place of `path`.
 ///
 /// # Errors
@@ -196,6 +210,14 @@ pub fn write_atomically(path: &Path, write: impl FnOnce(&mut File) -> Result<()>
     temporary.as_file().sync_all().map_err(|source| Error::io(path, source))?;
     temporary.persist(path).map_err(|error| Error::io(path, error.error))?;
     Ok(())
+}
+
+/// The values of a tensor as they lie in a file.
+pub fn bytes_of(tensor: &Tensor) -> Vec<u8> {
+    let host = tensor.detach().to_device(Device::Cpu).contiguous();
+    let mut bytes = vec![0; host.numel() * host.kind().elt_size_in_bytes()];
+    host.view(-1).copy_data_u8(&mut bytes, host.numel());
+    bytes
 }
 
 /// A tensor as safetensors wants to see it; its bytes are fetched from the device when they are written.
@@ -221,10 +243,7 @@ impl View for HostView<'_> {
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
-        let host = self.tensor.detach().to_device(Device::Cpu).contiguous();
-        let mut bytes = vec![0; self.data_len()];
-        host.view(-1).copy_data_u8(&mut bytes, host.numel());
-        Cow::Owned(bytes)
+        Cow::Owned(bytes_of(self.tensor))
     }
 
     fn data_len(&self) -> usize {

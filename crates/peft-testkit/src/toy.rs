@@ -1,8 +1,7 @@
 use tch::{Device, Kind, Tensor};
 
 use peft_core::{
-    Active, AdamW, AdamWConfig, Adaptable, AdaptedLinear, Attachment, Continuation, Dense, FrozenWeight,
-    Gradients, Layout, MethodInfo, Mode, Parameter, Part, Result, Seeds, Storage, Targets, init,
+    Adaptable, AdaptedLinear, Dense, FrozenWeight, Layout, Mode, Parameter, Part, Seeds, Storage, init,
 };
 
 /// Two residual layers with projections of different shapes, one with a bias, and a norm: the smallest model in which
@@ -116,99 +115,4 @@ impl Storage for Rounded {
     fn is_lossy(&self) -> bool {
         true
     }
-}
-
-/// A toy with an adapter that has trained for some steps.
-#[derive(Debug)]
-pub struct Trained {
-    /// The model; the adapter is active.
-    pub toy: Toy,
-    /// The adapter.
-    pub attachment: Attachment,
-    /// Loss before each step.
-    pub losses: Vec<f64>,
-}
-
-impl Trained {
-    /// Attaches `info` with `settings` to all linear layers and trains for `steps` (0: only attaches), first doing
-    /// the run it needs, if any.
-    ///
-    /// # Errors
-    /// Whatever the method refuses.
-    pub fn run(
-        info: &MethodInfo,
-        settings: &toml::Table,
-        find: &dyn Fn(&str) -> MethodInfo,
-        (kind, storage): (Kind, &dyn Storage),
-        steps: u64,
-        seed: u64,
-    ) -> Result<Self> {
-        let mut toy = Toy::new(kind);
-        let mut method = (info.build)(settings.clone())?;
-        if let Some(need) = method.needs() {
-            // At least one step, or there is nothing to take over.
-            let other = find(need.method);
-            let run = Self::run(&other, &need.settings, find, (kind, storage), steps.max(2), seed)?;
-            method.provide(&run.attachment.store().adapter_tensors())?;
-        }
-        let targets = Targets::default();
-        let seeds = Seeds::new(seed).child(info.name);
-        let attachment = Attachment::new(&mut toy, "default", method, &targets, storage, &seeds)?;
-        toy.activate(&attachment.active());
-        let mut trained = Self { toy, attachment, losses: Vec::new() };
-        if steps > 0 {
-            trained.train(steps)?;
-        }
-        Ok(trained)
-    }
-
-    /// Trains for `steps` more, with a fresh optimizer.
-    ///
-    /// # Errors
-    /// Whatever the method refuses.
-    pub fn train(&mut self, steps: u64) -> Result<()> {
-        let losses = train(&mut self.toy, &mut self.attachment, steps)?;
-        self.losses.extend(losses);
-        Ok(())
-    }
-}
-
-/// The loop of the harness in miniature.
-fn train(toy: &mut Toy, attachment: &mut Attachment, steps: u64) -> Result<Vec<f64>> {
-    let mut config = AdamWConfig { lr: 1e-2, ..AdamWConfig::default() };
-    attachment.configure_optimizer(&mut config);
-    let mut optimizer = AdamW::new(config.clone());
-    let mut losses = Vec::new();
-    for (index, phase) in attachment.phases(steps)?.into_iter().enumerate() {
-        attachment.enter_phase(toy, index, &phase.trains, false)?;
-        if phase.optimizer == Continuation::Restart {
-            optimizer = AdamW::new(config.clone());
-        }
-        for phase_index in 0..phase.steps {
-            let step = losses.len() as u64;
-            if phase.weight_grads {
-                toy.linears().into_iter().for_each(AdaptedLinear::start_probe);
-            }
-            let loss = toy.loss(64, Mode::Train { seed: step });
-            losses.push(loss.double_value(&[]));
-            let objective =
-                attachment.regularizer().map_or_else(|| loss.shallow_clone(), |extra| &loss + extra);
-            let probes: Vec<Tensor> =
-                toy.linears().iter().filter_map(|l| l.probe().map(Tensor::shallow_clone)).collect();
-            let mut gradients = Gradients::default();
-            let of_weights =
-                gradients.accumulate(&objective, attachment.store(), &probes.iter().collect::<Vec<_>>())?;
-            for (site, gradient) in of_weights.iter().enumerate() {
-                attachment.observe_weight_grad(site, gradient, 1.0)?;
-            }
-            toy.linears().into_iter().for_each(AdaptedLinear::end_probe);
-            if phase.updates {
-                attachment.step(&mut optimizer, &gradients, 1.0);
-            }
-            attachment.after_step(step, phase_index, &gradients)?;
-        }
-    }
-    toy.activate(&Active::None);
-    toy.activate(&attachment.active());
-    Ok(losses)
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use peft_core::{Error, Result, Site, tensor_file};
+use peft_core::{Error, Param, Result, Site, StateDict, copy_strictly, tensor_file};
 
 /// What is averaged over the micro-batches of the collecting steps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +53,36 @@ impl Collected {
         }
     }
 
+    /// `<site>.mean [out, in]` and `<site>.count` of every site with something collected.
+    pub fn state(&self) -> StateDict {
+        self.by_site
+            .iter()
+            .flat_map(|(site, (mean, count))| {
+                let count = Tensor::from(i64::from(*count));
+                [(mean_of(site), mean.shallow_clone()), (count_of(site), count)]
+            })
+            .collect()
+    }
+
+    /// The reverse of [`Self::state`] for an adapter with a sparse part at `placed`.
+    ///
+    /// # Errors
+    /// [`Error::StateDict`] for tensors that fit no site.
+    pub fn from_state(state: &StateDict, placed: &[(Site, Param)], origin: &str) -> Result<Self> {
+        let mut own = StateDict::new();
+        for (site, positions) in placed.iter().filter(|(site, _)| state.contains_key(&mean_of(&site.name))) {
+            let shape = [site.shape.out_features, site.shape.in_features];
+            own.insert(mean_of(&site.name), Tensor::zeros(shape, (Kind::Float, positions.device())));
+            own.insert(count_of(&site.name), Tensor::from(0i64));
+        }
+        copy_strictly(&own, state, origin)?;
+        let of = |(site, _): &(Site, Param)| {
+            let count = own.get(&count_of(&site.name))?.int64_value(&[]) as u32;
+            Some((site.name.clone(), (own[&mean_of(&site.name)].shallow_clone(), count)))
+        };
+        Ok(Self { by_site: placed.iter().filter_map(of).collect() })
+    }
+
     /// Takes the mean of `site`.
     ///
     /// # Errors
@@ -69,6 +99,14 @@ impl Collected {
         }
         Ok(mean)
     }
+}
+
+fn mean_of(site: &str) -> String {
+    format!("{site}.mean")
+}
+
+fn count_of(site: &str) -> String {
+    format!("{site}.count")
 }
 
 /// The masks of a file, as flat positions by site.

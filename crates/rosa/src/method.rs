@@ -3,7 +3,8 @@ use tch::{Kind, Tensor};
 use peft_core::low_rank::{Dropout, Ranks};
 use peft_core::{
     AdamWConfig, Attached, Capabilities, FileTensors, LowRank, Method, MethodInfo, Paper, Params, Phase,
-    PhaseContext, Place, Result, Role, Roles, Site, StateDict, parse_settings, resolve_settings,
+    PhaseContext, Place, Result, Role, Roles, Site, StateDict, copy_strictly, parse_settings,
+    resolve_settings,
 };
 
 use crate::RosaConfig;
@@ -106,6 +107,17 @@ impl Method for Rosa {
             sparse.observe(site, gradient, scale);
         }
         Ok(())
+    }
+
+    fn training_state(&self) -> StateDict {
+        self.sparse.as_ref().map(Sparse::training_state).unwrap_or_default()
+    }
+
+    fn restore_training_state(&mut self, state: &StateDict, origin: &str) -> Result<()> {
+        match &mut self.sparse {
+            Some(sparse) => sparse.restore_training_state(state, origin),
+            None => copy_strictly(&StateDict::new(), state, origin),
+        }
     }
 
     fn export(&self, tensors: StateDict) -> StateDict {

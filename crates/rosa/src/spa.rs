@@ -69,6 +69,14 @@ impl Method for Spa {
         Ok(())
     }
 
+    fn training_state(&self) -> StateDict {
+        self.sparse.training_state()
+    }
+
+    fn restore_training_state(&mut self, state: &StateDict, origin: &str) -> Result<()> {
+        self.sparse.restore_training_state(state, origin)
+    }
+
     fn export(&self, tensors: StateDict) -> StateDict {
         self.sparse.export(tensors)
     }

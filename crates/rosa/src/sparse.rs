@@ -26,6 +26,8 @@ pub(crate) struct Sparse {
     /// Positions by site, from a file.
     given: BTreeMap<String, Tensor>,
     collected: Collected,
+    /// Whether what was collected came from a checkpoint.
+    restored: bool,
     /// The phase that collects.
     collects: Option<usize>,
     /// The phase that begins with the mask.
@@ -39,6 +41,7 @@ impl Sparse {
             placed: Vec::new(),
             given: BTreeMap::new(),
             collected: Collected::default(),
+            restored: false,
             collects: None,
             last: 0,
         }
@@ -90,13 +93,14 @@ impl Sparse {
     /// Fixes the masks when the sparse part begins. An adapter that has masks keeps them.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] when a run resumes while collecting; [`Error::Site`] where there is nothing to go by.
+    /// [`Error::Unsupported`] when a run resumes while collecting without what was collected; [`Error::Site`] where there
+    /// is nothing to go by.
     pub fn enter_phase(&mut self, index: usize, context: &PhaseContext<'_>) -> Result<()> {
-        if context.resumed && self.collects == Some(index) {
+        if context.resumed && self.collects == Some(index) && !self.restored {
             return Err(Error::Unsupported {
-                what: "resuming between two steps that collect gradients".to_owned(),
-                reason: "what was collected is not part of a checkpoint; resume from an earlier one"
+                what: "resuming between two steps that collect gradients, without what they collected"
                     .to_owned(),
+                reason: "fewer gradients would choose another mask".to_owned(),
             });
         }
         if index != self.last || context.resumed {
@@ -109,6 +113,21 @@ impl Sparse {
             }
         }
         self.collected = Collected::default();
+        Ok(())
+    }
+
+    /// What was collected so far; the masks are in the store.
+    pub fn training_state(&self) -> StateDict {
+        self.collected.state()
+    }
+
+    /// The reverse of [`Self::training_state`].
+    ///
+    /// # Errors
+    /// [`Error::StateDict`] for tensors that fit no site.
+    pub fn restore_training_state(&mut self, state: &StateDict, origin: &str) -> Result<()> {
+        self.collected = Collected::from_state(state, &self.placed, origin)?;
+        self.restored = true;
         Ok(())
     }
 

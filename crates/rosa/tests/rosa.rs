@@ -208,7 +208,7 @@ fn the_factors_learn_at_their_own_rate() {
 }
 
 #[test]
-fn a_run_does_not_resume_while_collecting() {
+fn a_run_does_not_resume_without_what_it_collected() {
     let mut start = run(&ROSA, LOW_RANK, 0);
     start.attachment.phases(5).unwrap();
     let error = start.attachment.enter_phase(&mut start.toy, 0, &Roles::All, true).unwrap_err();

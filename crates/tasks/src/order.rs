@@ -52,6 +52,12 @@ impl Batches {
         self.position
     }
 
+    /// Goes on from `position`.
+    pub fn seek(&mut self, position: Position) {
+        self.epoch = self.draw(position.epoch);
+        self.position = position;
+    }
+
     fn draw(&self, epoch: u64) -> Vec<Vec<usize>> {
         let mut dice = self.dice.nth(epoch);
         let mut indices: Vec<_> = (0..self.lengths.len()).collect();
@@ -144,7 +150,11 @@ mod tests {
                 whole.next();
             }
             let resumed = batches(order, LastBatch::Keep, whole.position());
-            prop_assert_eq!(whole.take(30).collect::<Vec<_>>(), resumed.take(30).collect::<Vec<_>>());
+            let mut set = batches(order, LastBatch::Keep, Position::default());
+            set.seek(whole.position());
+            let rest: Vec<_> = whole.take(30).collect();
+            prop_assert_eq!(&rest, &resumed.take(30).collect::<Vec<_>>());
+            prop_assert_eq!(&rest, &set.take(30).collect::<Vec<_>>());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Something over the steps of training.
+//! Lines: something over the steps of training, or over a setting.
 
 use std::collections::BTreeSet;
 
@@ -11,9 +11,11 @@ use super::axis::Axis;
 use super::figure::Drawn;
 use super::style::{GRID, INK, MUTED, Pen, color, dash};
 
-/// Lines over optimizer steps.
+/// Lines over optimizer steps, or another number.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Curves {
+    /// What they go over.
+    pub over: String,
     /// What the lines are of, with its unit.
     pub quantity: String,
     /// The lines; those with one label have one color.
@@ -69,7 +71,7 @@ impl Curves {
             .axis_style(pen.line(MUTED, 1))
             .label_style(pen.text(MUTED, HPos::Left))
             .axis_desc_style(pen.text(INK, HPos::Left))
-            .x_desc("optimizer steps")
+            .x_desc(&self.over)
             .y_desc(self.quantity.clone())
             .draw()?;
         for series in &self.series {

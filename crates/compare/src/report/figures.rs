@@ -31,7 +31,7 @@ pub(super) fn of_task(ranking: &Ranking<'_>, colors: &Colors) -> Vec<Figure> {
             name: slug(&format!("{name} {task}")),
             title: format!("{task}: {}", quantity.trim_end_matches(" (%)")),
             caption: caption.to_owned(),
-            plot: Plot::Curves(Curves { quantity, series }),
+            plot: Plot::Curves(Curves { over: "optimizer steps".to_owned(), quantity, series }),
         })
     };
     let percent = ranking.rows.first().is_some_and(|row| row.pooled.metric.scale == Scale::Fraction);

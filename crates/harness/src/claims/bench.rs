@@ -11,7 +11,7 @@ use crate::Result;
 use crate::cli::{Cli, Command, RunArgs};
 use crate::config::{Experiment, resolve};
 use crate::progress::{Display, Progress};
-use crate::queue::{Queue, Stage};
+use crate::queue::Queue;
 use crate::run::Finished;
 
 /// How much is trained.
@@ -148,7 +148,7 @@ impl<'a> Bench<'a> {
     /// Whatever the run refuses.
     pub fn cell(&mut self, arm: &Experiment, seed: u64) -> Result<&Finished> {
         let queue = self.queue()?;
-        let key = queue.stage(arm, seed, &Stage::default())?;
+        let key = queue.cell(arm, seed)?;
         Ok(queue.finished(&key))
     }
 

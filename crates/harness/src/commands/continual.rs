@@ -35,7 +35,7 @@ pub(super) fn execute(args: &ContinualArgs) -> Result<()> {
     let (mut learned, mut failures) = (Vec::new(), Vec::new());
     for method in methods {
         let own: Vec<&Experiment> = experiments.iter().filter(|e| e.method.info.name == method).collect();
-        for seed in run.seed..run.seed + run.seeds {
+        for seed in run.all_seeds() {
             match learn(&mut queue, &own, seed, references) {
                 Ok(one) => {
                     print(&table(&one));

@@ -5,13 +5,14 @@ use tasks::Head;
 
 use super::print;
 use crate::cli::Listing;
-use crate::config::suites;
+use crate::config::{Scenario, scenarios, suites};
 use crate::{Result, builtin};
 
 pub(super) fn execute(what: Listing) -> Result<()> {
     match what {
         Listing::Methods => print(&methods_table()),
         Listing::Tasks => print(&tasks_table()?),
+        Listing::Scenarios => print(&scenarios_table()?),
         Listing::Models => print(&models_table()),
     }
     Ok(())
@@ -62,6 +63,15 @@ fn tasks_table() -> Result<String> {
     let header = ["task", "data", "answer", "metric", "presets", "description"];
     let table = grid(&header, rows.into_iter());
     Ok(format!("{table}\n\nsuites: {}", suites().join(", ")))
+}
+
+fn scenarios_table() -> Result<String> {
+    let rows = scenarios().into_iter().map(|name| {
+        let Scenario { suite, methods, seeds, description, .. } = Scenario::read(&name)?;
+        Ok(vec![name, suite, methods.join(", "), seeds.to_string(), description])
+    });
+    let rows = rows.collect::<Result<Vec<_>>>()?;
+    Ok(grid(&["scenario", "suite", "methods", "seeds", "description"], rows.into_iter()))
 }
 
 fn models_table() -> String {

@@ -25,9 +25,10 @@ pub(super) fn execute(args: &MergeArgs) -> Result<()> {
         )));
     }
     check_writable(&args.out)?;
-    let read =
-        |(folder, weight): (&PathBuf, f64)| Ok(Contribution { file: AdapterFile::read(folder)?, weight });
-    let contributions = args.adapters.iter().zip(weights).map(read).collect::<Result<Vec<_>>>()?;
+    let read = |folder: &PathBuf| Ok(AdapterFile::read(folder)?);
+    let files = args.adapters.iter().map(read).collect::<Result<Vec<_>>>()?;
+    let contributions: Vec<_> =
+        files.iter().zip(weights).map(|(file, weight)| Contribution { file, weight }).collect();
     let (file, merged) = merge(&contributions, &recipe, &Seeds::new(args.seed))?;
     file.write(&args.out)?;
     let rank = merged.values().map(merging::Factors::rank).max().unwrap_or(0);

@@ -59,9 +59,9 @@ pub(super) fn execute(args: &RunArgs) -> Result<()> {
     print(&format!(
         "about {} of training for {} seed{}; answering comes on top. Measured on the first one and two blocks with \
          random weights, and carried on to all.",
-        duration(total * args.seeds as f64),
-        args.seeds,
-        if args.seeds == 1 { "" } else { "s" },
+        duration(total * args.seed_count() as f64),
+        args.seed_count(),
+        if args.seed_count() == 1 { "" } else { "s" },
     ));
     Ok(())
 }

@@ -4,7 +4,7 @@ use compare::Run;
 use compare::stats::Settings;
 use compare::table::{TerminalStyle, results, terminal};
 
-use super::{print, use_threads};
+use super::{print, scenario, use_threads};
 use crate::cli::RunArgs;
 use crate::config::resolve;
 use crate::progress::Display;
@@ -12,6 +12,14 @@ use crate::queue::Queue;
 use crate::{Error, Result, interrupt};
 
 pub(super) fn execute(args: &RunArgs) -> Result<()> {
+    match &args.scenario {
+        Some(name) => scenario::execute(args, name),
+        None => suite(args),
+    }
+}
+
+/// Every method on every task.
+pub(super) fn suite(args: &RunArgs) -> Result<()> {
     use_threads(args.model.threads);
     let experiments = resolve(args)?;
     let display = Display::choose(args.quiet);
@@ -27,6 +35,10 @@ pub(super) fn execute(args: &RunArgs) -> Result<()> {
     }
     outcome?;
     if interrupt::asked() {
+        let folder = queue.folder().display();
+        if args.checkpoint_every != Some(0) {
+            display.say(&format!("the same command goes on from its last checkpoint with `--out {folder}`"));
+        }
         return Err(Error::Interrupted);
     }
     match queue.failures() {

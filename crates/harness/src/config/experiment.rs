@@ -4,7 +4,8 @@ use peft_core::{MethodInfo, Modules, Targets};
 use serde_json::{Value, json};
 use tasks::{Dtype, Permission, Quantization, TaskConfig};
 
-use super::{Assignment, MethodConfig, Overlay, Suite, method_file, suite_file};
+use super::{Assignment, MethodConfig, Overlay, Scenario, Suite, method_file, suite_file};
+use crate::checkpoint::{Every, Keeping};
 use crate::cli::{RunArgs, StorageArgs};
 use crate::{Error, Result};
 
@@ -21,6 +22,8 @@ pub struct RunOptions {
     pub packing: bool,
     /// Whether activations are recomputed in backward.
     pub gradient_checkpointing: bool,
+    /// When checkpoints are written, and how many are kept.
+    pub checkpoints: Keeping,
 }
 
 impl RunOptions {
@@ -32,6 +35,10 @@ impl RunOptions {
             micro_batch: args.micro_batch.map(|n| n as usize),
             packing: args.packing,
             gradient_checkpointing: args.gradient_checkpointing,
+            checkpoints: Keeping {
+                every: Every::new(args.checkpoint_every),
+                keep: args.keep_checkpoints as usize,
+            },
         }
     }
 }
@@ -93,6 +100,9 @@ impl Layers {
         // A task from elsewhere is not judged by the suite's settings.
         let suite = tasks.iter().all(|task| suite.tasks.contains(&task.name)).then_some(suite);
         let mut overlays: Vec<Overlay> = suite.iter().map(|suite| suite.settings.clone()).collect();
+        if let Some(name) = &args.scenario {
+            overlays.push(Scenario::read(name)?.settings);
+        }
         if let Some(path) = &args.config {
             let text = std::fs::read_to_string(path).map_err(|source| peft_core::Error::io(path, source))?;
             overlays.push(Overlay::parse(&text, &path.display().to_string())?);

@@ -97,6 +97,13 @@ impl Overlay {
         Ok(overlay)
     }
 
+    /// As part of the file `origin`, whose methods exist.
+    pub(super) fn located(mut self, text: &str, origin: &str) -> Result<Self> {
+        self.locate(text, origin);
+        self.check_methods()?;
+        Ok(self)
+    }
+
     fn locate(&mut self, text: &str, origin: &str) {
         text.clone_into(&mut self.text);
         origin.clone_into(&mut self.origin);
@@ -190,8 +197,7 @@ impl Suite {
     /// [`Error::Config`] with the line.
     pub fn parse(text: &str, origin: &str) -> Result<Self> {
         let mut suite: Self = toml::from_str(text).map_err(|error| syntax(&error, text, origin))?;
-        suite.settings.locate(text, origin);
-        suite.settings.check_methods()?;
+        suite.settings = suite.settings.located(text, origin)?;
         Ok(suite)
     }
 }
@@ -256,7 +262,7 @@ fn quoted(message: &str) -> String {
     message.split('`').nth(1).unwrap_or_default().to_owned()
 }
 
-fn syntax(error: &toml::de::Error, text: &str, origin: &str) -> Error {
+pub(super) fn syntax(error: &toml::de::Error, text: &str, origin: &str) -> Error {
     let line = error.span().map(|span| 1 + text[..span.start.min(text.len())].matches('\n').count());
     let message = error.message();
     let hint = message.strip_prefix("unknown field `").and_then(|rest| {

@@ -32,12 +32,13 @@ pub(super) fn run(case: &Case, checks: &mut Checks) -> Result<()> {
         };
         let density = combination.density.unwrap_or(1.0);
         let recipe = Recipe::named(&combination.r#type, density, election, combination.svd_rank)?;
-        let read = |(name, weight): (&String, &f64)| {
-            let file = AdapterFile::read(&case.folder.join("adapters").join(name))?;
-            Ok(Contribution { file, weight: *weight })
-        };
-        let contributions =
-            combination.adapters.iter().zip(&combination.weights).map(read).collect::<Result<Vec<_>>>()?;
+        let read = |name: &String| Ok(AdapterFile::read(&case.folder.join("adapters").join(name))?);
+        let files = combination.adapters.iter().map(read).collect::<Result<Vec<_>>>()?;
+        let contributions: Vec<_> = files
+            .iter()
+            .zip(&combination.weights)
+            .map(|(file, weight)| Contribution { file, weight: *weight })
+            .collect();
         let (file, merged) = merge(&contributions, &recipe, &Seeds::new(0))?;
         let name = &combination.name;
         for (module, factors) in &merged {

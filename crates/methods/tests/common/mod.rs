@@ -36,3 +36,19 @@ pub fn settings(info: &MethodInfo) -> Vec<toml::Table> {
     };
     variants.iter().map(|text| text.parse().unwrap()).collect()
 }
+
+/// Beyond the usual settings, those that change what a run has to remember.
+#[allow(dead_code, reason = "only tests of checkpoints ask for them")]
+pub fn settings_with_phases(info: &MethodInfo) -> Vec<toml::Table> {
+    let more: &[&str] = match info.name {
+        "lora" => &["rank = 4\nalpha = 8.0\ndropout = 0.2"],
+        "lori-s" => &[
+            "rank = 4\nalpha = 8.0\nsparsity = 0.5\ncalibration_steps = 3\na = 'fresh'",
+            "rank = 4\nalpha = 8.0\nsparsity = 0.5\ncalibration_steps = 3\na = 'same'\ndropout = 0.1",
+        ],
+        "rosa" => &["rank = 2\ndensity = 0.2\nlow_rank_steps = 2\ncollection_steps = 3"],
+        "spa" => &["density = 0.2\ncollection_steps = 4\nscore = 'mean'"],
+        _ => &[],
+    };
+    settings(info).into_iter().chain(more.iter().map(|text| text.parse().unwrap())).collect()
+}

@@ -1,4 +1,4 @@
-//! Options of `claims`.
+//! Options of the commands that check what is here against others.
 
 use std::path::PathBuf;
 
@@ -31,4 +31,18 @@ pub struct ClaimsArgs {
     /// No progress.
     #[arg(long)]
     pub quiet: bool,
+}
+
+/// Options of `parity`.
+#[derive(Clone, Debug, Args)]
+pub struct ParityArgs {
+    /// Case folders, or folders of case folders.
+    #[arg(required = true, value_name = "DIR")]
+    pub cases: Vec<PathBuf>,
+    /// Print JSON instead of lines.
+    #[arg(long)]
+    pub json: bool,
+    /// Write the trained adapter of the (one) case here, in PEFT format.
+    #[arg(long, value_name = "OUT")]
+    pub save_adapter: Option<PathBuf>,
 }

@@ -1,0 +1,128 @@
+use indexmap::IndexMap;
+use serde::Deserialize;
+use toml::Value;
+
+use super::Overlay;
+use super::provided::scenario_file;
+use crate::{Error, Result};
+
+/// A comparison with everything it needs: a table, figure or ablation in one file of `configs/scenarios`.
+///
+/// Without one of the plans it is the single-task table of its methods.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// Its name.
+    pub name: String,
+    /// One sentence.
+    pub description: String,
+    /// Suite of its tasks.
+    pub suite: String,
+    /// Only these tasks of it; all where empty.
+    #[serde(default)]
+    pub tasks: Vec<String>,
+    /// Methods, as `--method` names them.
+    pub methods: Vec<String>,
+    /// Number of seeds.
+    pub seeds: u64,
+    /// What it lays over the suite.
+    #[serde(default)]
+    pub settings: Overlay,
+    /// Adapters merged.
+    pub merge: Option<MergePlan>,
+    /// Tasks learned one after another.
+    pub continual: Option<ContinualPlan>,
+    /// A setting varied.
+    pub ablation: Option<AblationPlan>,
+}
+
+/// Which adapters are merged, and how.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MergePlan {
+    /// Tasks whose adapters are merged, group by group.
+    pub combinations: Vec<Vec<String>>,
+    /// Weights tried on the validation splits; every adapter of a merge has the same.
+    pub weights: Vec<f64>,
+    /// Ways to merge by method; `other` for methods that are not named.
+    pub ways: IndexMap<String, Vec<String>>,
+    /// Share of the entries that pruning keeps.
+    #[serde(default = "density")]
+    pub density: f64,
+}
+
+/// Which tasks are learned one after another.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ContinualPlan {
+    /// Tasks in their order, sequence by sequence.
+    pub sequences: Vec<Vec<String>>,
+    /// Share of every earlier task's training items that a later stage also sees.
+    #[serde(default)]
+    pub replay: f64,
+    /// Whether all tasks are also learned at once.
+    #[serde(default)]
+    pub joint: bool,
+}
+
+/// Which setting is varied.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AblationPlan {
+    /// As `--set` names it.
+    pub setting: String,
+    /// Its values.
+    pub values: Vec<Value>,
+}
+
+fn density() -> f64 {
+    0.7
+}
+
+impl Scenario {
+    /// A provided scenario by name, or a file.
+    ///
+    /// # Errors
+    /// For an unknown name, or a file that does not parse.
+    pub fn read(name: &str) -> Result<Self> {
+        if std::path::Path::new(name).extension().is_some_and(|extension| extension == "toml") {
+            let text = std::fs::read_to_string(name).map_err(|source| peft_core::Error::io(name, source))?;
+            return Self::parse(&text, name);
+        }
+        Self::parse(scenario_file(name)?, &format!("configs/scenarios/{name}.toml"))
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with the line; also for more than one plan, and for empty ones.
+    pub fn parse(text: &str, origin: &str) -> Result<Self> {
+        let mut scenario: Self =
+            toml::from_str(text).map_err(|error| super::overlay::syntax(&error, text, origin))?;
+        scenario.settings = scenario.settings.located(text, origin)?;
+        let refuse = |reason: &str| {
+            let (origin, reason) = (origin.to_owned(), reason.to_owned());
+            Err(Error::Config { origin, line: None, reason, hint: None })
+        };
+        let plans = [scenario.merge.is_some(), scenario.continual.is_some(), scenario.ablation.is_some()];
+        if plans.into_iter().filter(|is| *is).count() > 1 {
+            return refuse("a scenario has one of `merge`, `continual` and `ablation`");
+        }
+        if let Some(plan) = &scenario.merge
+            && (plan.weights.is_empty() || plan.combinations.iter().any(|tasks| tasks.len() < 2))
+        {
+            return refuse("`merge` needs a weight at least, and combinations of two tasks at least");
+        }
+        if scenario.ablation.as_ref().is_some_and(|plan| plan.values.is_empty()) {
+            return refuse("`ablation` needs a value at least");
+        }
+        Ok(scenario)
+    }
+}
+
+impl MergePlan {
+    /// How adapters of `method` are merged.
+    pub fn ways(&self, method: &str) -> &[String] {
+        self.ways.get(method).or_else(|| self.ways.get("other")).map_or(&[], Vec::as_slice)
+    }
+}
