@@ -3,7 +3,9 @@
 mod common;
 
 use common::{run, text};
-use harness::claims::checks::{Draws, capacity, orthogonality, quantization, rank_of_update, singular_values, stability};
+use harness::claims::checks::{
+    Draws, capacity, orthogonality, quantization, rank_of_update, singular_values, stability,
+};
 use harness::claims::{CLAIMS, Verdict};
 use peft_core::residual::Components;
 
@@ -35,7 +37,10 @@ fn a_slip_in_a_name_is_answered() {
     let output = run(&["claims", "--only", "spectral-capcity"]);
     assert!(!output.status.success());
     let said = text(&output);
-    assert!(said.contains("unknown claim `spectral-capcity`") && said.contains("`spectral-capacity`"), "{said}");
+    assert!(
+        said.contains("unknown claim `spectral-capcity`") && said.contains("`spectral-capacity`"),
+        "{said}"
+    );
 }
 
 /// The opposite of each claim, planted: the method that the claim sets itself apart from stands in its place.
@@ -53,8 +58,14 @@ fn what_does_not_hold_is_found() {
         assert_eq!(finding.verdict, Verdict::DoesNotHold, "{what}: {}", finding.ours);
     }
     // Keeping the smallest part out of the 4 bits brings back next to nothing.
-    let [principal, minor] = [Components::Principal, Components::Minor].map(|part| quantization(part).unwrap());
-    assert!(minor.estimates[0].value < 0.5 * principal.estimates[0].value, "{}; {}", principal.ours, minor.ours);
+    let [principal, minor] =
+        [Components::Principal, Components::Minor].map(|part| quantization(part).unwrap());
+    assert!(
+        minor.estimates[0].value < 0.5 * principal.estimates[0].value,
+        "{}; {}",
+        principal.ours,
+        minor.ours
+    );
 }
 
 #[test]

@@ -40,7 +40,12 @@ impl Plan {
             ["harness", "run", "--quiet", "--device", "cpu", "--method", method, "--task", task]
                 .map(str::to_owned)
                 .into();
-        words.extend(["--max-steps".to_owned(), steps.to_string(), "--out".to_owned(), out.display().to_string()]);
+        words.extend([
+            "--max-steps".to_owned(),
+            steps.to_string(),
+            "--out".to_owned(),
+            out.display().to_string(),
+        ]);
         let shortened = [
             format!("task.training.eval_every={steps}"),
             format!("tasks.nlu.data.builtin.nlu.items.test={TEST_ITEMS}"),
@@ -113,23 +118,38 @@ impl<'a> Bench<'a> {
         Ok(resolve(&self.plan.run_args(method, task, &settings))?.remove(0))
     }
 
-    /// The arm whose learning rate, of `rates`, has the least loss on the validation split with seed 0.
+    /// The arm with the learning rate that has the least loss on the validation split with seed 0. Three rates from `from`
+    /// on are tried, each twice the one before, and more beyond the end at which the best of them lies.
     ///
     /// # Errors
     /// As training.
-    pub fn tuned(&mut self, method: &str, task: &str, settings: &[&str], rates: &[f64]) -> Result<(Experiment, f64)> {
-        let mut best: Option<(f64, Experiment, f64)> = None;
-        for &rate in rates {
+    pub fn tuned(
+        &mut self,
+        method: &str,
+        task: &str,
+        settings: &[&str],
+        from: f64,
+    ) -> Result<(Experiment, f64)> {
+        const MOST: usize = 7;
+        let mut tried: Vec<(f64, f64)> = Vec::new();
+        let mut next = Some(from);
+        while let Some(rate) = next {
             let arm = self.at_rate(method, task, settings, rate)?;
             let curves = &self.cell(&arm, 0)?.run.record.curves;
             let loss = curves.validation.get("loss").and_then(|points| points.last()?.value);
-            let loss = loss.unwrap_or(f64::INFINITY);
-            if best.as_ref().is_none_or(|(least, ..)| loss < *least) {
-                best = Some((loss, arm, rate));
-            }
+            tried.push((rate, loss.unwrap_or(f64::INFINITY)));
+            tried.sort_by(|a, b| a.0.total_cmp(&b.0));
+            let (first, last) = (tried[0].0, tried[tried.len() - 1].0);
+            next = match best(&tried) {
+                _ if tried.len() >= MOST => None,
+                _ if tried.len() < 3 => Some(2.0 * last),
+                rate if rate == last => Some(2.0 * last),
+                rate if rate == first => Some(first / 2.0),
+                _ => None,
+            };
         }
-        let (_, arm, rate) = best.expect("a rate is tried");
-        Ok((arm, rate))
+        let rate = best(&tried);
+        Ok((self.at_rate(method, task, settings, rate)?, rate))
     }
 
     /// An arm with this learning rate, whatever the suite says.
@@ -187,6 +207,11 @@ impl<'a> Bench<'a> {
         let what = format!("{what} ({:.1} against {:.1} %)", 100.0 * a.mean(), 100.0 * b.mean());
         Ok(Estimate::new(what, effect.difference, effect.interval))
     }
+}
+
+/// The rate with the least loss.
+fn best(tried: &[(f64, f64)]) -> f64 {
+    tried.iter().min_by(|a, b| a.1.total_cmp(&b.1)).expect("a rate is tried").0
 }
 
 /// Mean training loss over a share of the steps, `0.5..1.0` being the second half.

@@ -72,7 +72,12 @@ pub fn orthogonality(method: &str, draws: Draws) -> Result<Finding> {
             for site in attachment.sites() {
                 write(&attachment, &site.name, "lora_B.weight", &b);
             }
-            Ok(layers.effective().into_iter().zip(weights).map(|(changed, weight)| changed - weight).collect())
+            Ok(layers
+                .effective()
+                .into_iter()
+                .zip(weights)
+                .map(|(changed, weight)| changed - weight)
+                .collect())
         };
         let (one, other) = (update("one")?, update(if draws == Draws::Own { "other" } else { "one" })?);
         let cosines: Vec<f64> = one.iter().zip(&other).map(|(one, other)| cosine(one, other).abs()).collect();
@@ -150,14 +155,18 @@ fn forget(bench: &mut Bench<'_>) -> Result<Finding> {
     };
     let what = format!("points forgotten less LoRA's ({:.1} against {:.1})", mean(&lori, 0), mean(&lora, 0));
     let forgotten = Estimate::of_mean(what, &difference(0));
-    let what = format!("score on the new task less LoRA's ({:.1} against {:.1})", mean(&lori, 1), mean(&lora, 1));
+    let what =
+        format!("score on the new task less LoRA's ({:.1} against {:.1})", mean(&lori, 1), mean(&lora, 1));
     let learned = Estimate::of_mean(what, &difference(1));
     let verdict = forgotten.below(0.0);
     let estimates = vec![forgotten, learned];
     Ok(Finding {
         ours: listed(&estimates, 100.0, 1),
         verdict,
-        how: format!("one adapter learns safety, then nlu; pairs scored on safety before and after; {}", bench.size("each")),
+        how: format!(
+            "one adapter learns safety, then nlu; pairs scored on safety before and after; {}",
+            bench.size("each")
+        ),
         estimates,
     })
 }

@@ -4,7 +4,7 @@ use peft_core::linalg;
 use tch::{Kind, Tensor};
 
 use super::estimate::listed;
-use super::pissa::{PLAIN, lora};
+use super::pissa::{PLAIN, RATE, lora};
 use super::stand::{Layers, norm};
 use super::{Bench, Claim, Estimate, Finding, Verdict};
 use crate::Result;
@@ -23,9 +23,9 @@ pub(super) const DIRECTIONS: Claim = Claim {
 const TOP: i64 = 16;
 
 fn directions(bench: &mut Bench<'_>) -> Result<Finding> {
-    let (lora, rate) = lora(bench)?;
-    let milora = bench.at_rate("milora", "nlu", &PLAIN, rate)?;
-    let pissa = bench.at_rate("pissa", "nlu", &PLAIN, rate)?;
+    let (lora, lora_rate) = lora(bench)?;
+    let (pissa, pissa_rate) = bench.tuned("pissa", "nlu", &PLAIN, RATE)?;
+    let (milora, rate) = bench.tuned("milora", "nlu", &PLAIN, RATE)?;
     let [own, of_lora, of_pissa] = [milora, lora, pissa].map(|arm| changes(bench, &arm));
     let (own, of_lora, of_pissa) = (own?, of_lora?, of_pissa?);
     let ratio = |what: &str, other: &[f64]| {
@@ -45,7 +45,7 @@ fn directions(bench: &mut Bench<'_>) -> Result<Finding> {
         verdict: Verdict::all(estimates.iter().map(|estimate| estimate.below(0.0))),
         how: format!(
             "‖UᵀΔW·V‖ of the top {TOP} directions over the norm of their singular values, all layers together, r = α = 16, \
-             learning rate {rate:.0e} for all; {}",
+             learning rates {rate:.0e}, {lora_rate:.0e}, {pissa_rate:.0e} tuned by validation loss; {}",
             bench.size("nlu")
         ),
         estimates,

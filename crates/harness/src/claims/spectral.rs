@@ -6,7 +6,7 @@ use toml::toml;
 
 use super::estimate::listed;
 use super::stand::{Layers, rank, scramble, write};
-use super::{Bench, Claim, Estimate, Finding, Verdict};
+use super::{Claim, Estimate, Finding, Verdict};
 use crate::Result;
 
 pub(super) const CAPACITY: Claim = Claim {
@@ -30,7 +30,7 @@ pub(super) const SINGULAR_VALUES: Claim = Claim {
 const RANK: i64 = 8;
 
 /// Sets each method to what takes most rank away: LoRA to minus the top r triplets; Spectral-A to
-/// `B = -U₂·diag(σ₂/σ₁) - U₁`, `Aᵀ = V₂ - V₁` with the next r triplets (specified with the method).
+/// `B = -U₂·diag(σ₂/σ₁) - U₁`, `Aᵀ = V₂ - V₁` with the next r triplets, so that `W' = W - U₁Σ₁V₁ᵀ - U₂Σ₂V₂ᵀ`.
 ///
 /// # Errors
 /// As attaching.
@@ -41,10 +41,11 @@ pub fn capacity(method: &str) -> Result<Finding> {
     for (weight, site) in weights.iter().zip(attachment.sites()) {
         let svd = linalg::svd(&weight.to_kind(Kind::Double))?;
         let (first, next) = (svd.slice(0, RANK), svd.slice(RANK, RANK));
-        let (b, a) = if method.starts_with("spectral") {
-            (-(&next.u * (&next.s / &first.s)) - &first.u, &next.vt - &first.vt)
-        } else {
-            (-(&first.u * &first.s), first.vt.shallow_clone())
+        // Singular vectors have no sign, so those that the method holds itself decide.
+        let own = |name: &str| Some(attachment.store().find(&format!("{}.{name}", site.name))?.tensor.detach());
+        let (b, a) = match (own("spectral_u"), own("spectral_v")) {
+            (Some(u), Some(v)) => (-(&next.u * (&next.s / &first.s)) - u, &next.vt - v.tr()),
+            _ => (-(&first.u * &first.s), first.vt.shallow_clone()),
         };
         write(&attachment, &site.name, "lora_B.weight", &b);
         write(&attachment, &site.name, "lora_A.weight", &a);
@@ -88,7 +89,13 @@ pub fn singular_values(method: &str) -> Result<Finding> {
     let turned = Estimate::range("while the weight moved by (of its norm)", &turned);
     let verdict = Verdict::all([estimate.below(ROUNDING), turned.above(100.0 * ROUNDING)]);
     Ok(Finding {
-        ours: format!("{:.1e} [{:.1e}, {:.1e}], {}", estimate.value, estimate.low, estimate.high, turned.text(1.0, 2)),
+        ours: format!(
+            "{:.1e} [{:.1e}, {:.1e}], {}",
+            estimate.value,
+            estimate.low,
+            estimate.high,
+            turned.text(1.0, 2)
+        ),
         verdict,
         how: format!(
             "random generators of the rotations at r = {RANK} in all {} layers of the built-in model, in f32; holds below \

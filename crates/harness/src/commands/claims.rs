@@ -51,7 +51,11 @@ pub(super) fn execute(args: &ClaimsArgs) -> Result<()> {
     if failures.is_empty() {
         return Ok(());
     }
-    Err(Error::Failed(format!("{} claims could not be checked:\n  {}", failures.len(), failures.join("\n  "))))
+    Err(Error::Failed(format!(
+        "{} claims could not be checked:\n  {}",
+        failures.len(),
+        failures.join("\n  ")
+    )))
 }
 
 struct Checked<'a> {
