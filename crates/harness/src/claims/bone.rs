@@ -59,7 +59,7 @@ pub fn rank(method: &str) -> Result<Finding> {
 const STACK: (usize, i64, i64) = (4, 1024, 512);
 /// With as many parameters in a square layer: r·out and r·(in + out).
 const RANKS: [i64; 2] = [64, 32];
-const PAIRS: usize = 60;
+const PAIRS: usize = 150;
 const WARM_UP: usize = 5;
 
 /// Whole steps (forward, backward, AdamW) of both, in turns, each pair in the other order than the one before.

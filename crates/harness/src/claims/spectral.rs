@@ -39,13 +39,21 @@ pub fn capacity(method: &str) -> Result<Finding> {
     let mut lost = Vec::new();
     let (weights, attachment) = (layers.weights(), layers.attach(method, settings(method), &Seeds::new(0))?);
     for (weight, site) in weights.iter().zip(attachment.sites()) {
-        let svd = linalg::svd(&weight.to_kind(Kind::Double))?;
-        let (first, next) = (svd.slice(0, RANK), svd.slice(RANK, RANK));
-        // Singular vectors have no sign, so those that the method holds itself decide.
-        let own = |name: &str| Some(attachment.store().find(&format!("{}.{name}", site.name))?.tensor.detach());
-        let (b, a) = match (own("spectral_u"), own("spectral_v")) {
-            (Some(u), Some(v)) => (-(&next.u * (&next.s / &first.s)) - u, &next.vt - v.tr()),
-            _ => (-(&first.u * &first.s), first.vt.shallow_clone()),
+        let weight = weight.to_kind(Kind::Double);
+        let own = |name: &str| {
+            let entry = attachment.store().find(&format!("{}.{name}", site.name))?;
+            Some(entry.tensor.detach().to_kind(Kind::Double))
+        };
+        let (b, a) = match (own("spectral_u"), own("spectral_s"), own("spectral_v")) {
+            (Some(u), Some(s), Some(v)) => {
+                // The next triplets are those of what the method's own leave: signs and ties are its affair.
+                let next = linalg::svd(&(weight - (&u * &s).matmul(&v.tr())))?.slice(0, RANK);
+                (-(&next.u * (&next.s / &s)) - u, next.vt - v.tr())
+            }
+            _ => {
+                let first = linalg::svd(&weight)?.slice(0, RANK);
+                (-(&first.u * &first.s), first.vt)
+            }
         };
         write(&attachment, &site.name, "lora_B.weight", &b);
         write(&attachment, &site.name, "lora_A.weight", &a);
