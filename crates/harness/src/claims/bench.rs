@@ -30,6 +30,11 @@ const TEST_ITEMS: u64 = 500;
 const VALIDATION_ITEMS: u64 = 200;
 
 impl Plan {
+    /// The command line that stands for all runs of this plan.
+    pub fn base_args(&self) -> RunArgs {
+        self.run_args("lora", "nlu", &[])
+    }
+
     /// The command line of a run with this plan.
     ///
     /// # Panics
@@ -72,7 +77,7 @@ pub struct Bench<'a> {
 }
 
 impl<'a> Bench<'a> {
-    /// Nothing is opened or loaded before a claim trains. `base` is [`Plan::run_args`] without settings.
+    /// Nothing is opened or loaded before a claim trains. `base` is [`Plan::base_args`].
     pub fn new(plan: &'a Plan, base: &'a RunArgs, display: Display) -> Self {
         Self { plan, base, queue: None, display }
     }

@@ -21,7 +21,7 @@ pub(super) fn execute(args: &ClaimsArgs) -> Result<()> {
     };
     check_writable(&args.out)?;
     let plan = Plan { seeds: args.seeds, steps: args.steps, out: args.out.clone() };
-    let (display, base) = (Display::choose(args.quiet), plan.run_args("lora", "nlu", &[]));
+    let (display, base) = (Display::choose(args.quiet), plan.base_args());
     let mut bench = Bench::new(&plan, &base, display);
     let (mut found, mut failures): (Vec<Checked<'_>>, Vec<String>) = (Vec::new(), Vec::new());
     for (index, claim) in chosen.iter().enumerate() {
