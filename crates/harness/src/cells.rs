@@ -3,7 +3,7 @@
 //! `cells/<key>.safetensors` holds the trained tensors under the names the method gives them (an adapter's own file may pack,
 //! prune or rename them), and says where the record is. It is written last: a cell without it is not finished.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use compare::{Run, Status, Store};
 use peft_core::StateDict;
@@ -14,6 +14,8 @@ use tasks::Split;
 use crate::Result;
 use crate::run::Context;
 
+/// In an adapter's folder: the key of the cell it belongs to.
+const OWNER: &str = "cell";
 /// In the metadata: the record's path, below the folder of records.
 const RECORD: &str = "record";
 /// In the metadata: what the key was made from, for people.
@@ -44,6 +46,28 @@ impl CellKey {
     /// The hash.
     pub fn as_str(&self) -> &str {
         &self.hash
+    }
+
+    /// The folder of this cell's adapter: `usual`, or, where that belongs to a cell with other settings, one beside it.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn folder(&self, usual: &Path) -> Result<PathBuf> {
+        let name = usual.file_name().unwrap_or_default().to_string_lossy();
+        let own = usual.with_file_name(format!("{name}-{}", &self.hash[..8]));
+        for folder in [usual, &own] {
+            let owner = folder.join(OWNER);
+            match std::fs::read_to_string(&owner) {
+                Ok(hash) if hash == self.hash => return Ok(folder.to_owned()),
+                Ok(_) => {}
+                Err(_) => {
+                    std::fs::create_dir_all(folder).map_err(|source| peft_core::Error::io(folder, source))?;
+                    compare::write_whole(&owner, self.hash.as_bytes())?;
+                    return Ok(folder.to_owned());
+                }
+            }
+        }
+        Ok(own)
     }
 }
 

@@ -83,6 +83,8 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Check the central claim of each paper, at a size that runs here.
     Claims(ClaimsArgs),
+    /// Run a paper's table, at its size or at that of the built-in suite, and print ours beside the paper's.
+    Table(TableArgs),
     /// Run golden cases made with the reference implementations.
     Parity(ParityArgs),
 }
@@ -270,6 +272,32 @@ pub struct ContinualArgs {
     /// Also learn all tasks at once, in as many steps: what a sequence could reach.
     #[arg(long)]
     pub joint: bool,
+}
+
+/// Options of `table`.
+#[derive(Clone, Debug, Args)]
+pub struct TableArgs {
+    /// Tables, such as `lori-3` or `dora-1`; `diff A B` prints in which settings two differ. Without a name they are listed.
+    #[arg(value_name = "TABLE")]
+    pub names: Vec<String>,
+    /// The paper's models and data, or the built-in suite, which only the order of the rows can be told from.
+    #[arg(long, default_value = "paper")]
+    pub scale: Scale,
+    /// Say what would be run.
+    #[arg(long)]
+    pub plan: bool,
+    /// Options of `run`, laid over what the table says; `--method`, `--task` and `--suite` are its own.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// The size of a table's runs.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Scale {
+    /// The paper's.
+    Paper,
+    /// That of the built-in suite.
+    Mini,
 }
 
 /// Options of `eval`.

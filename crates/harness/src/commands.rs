@@ -19,6 +19,7 @@ mod report;
 mod run;
 mod scenario;
 mod show;
+mod table;
 
 use std::io::Write;
 
@@ -49,6 +50,7 @@ pub fn dispatch(cli: Cli) -> Result<()> {
         Command::Export(args) => export::execute(&args),
         Command::Doctor(args) => doctor::execute(&args),
         Command::Claims(args) => claims::execute(&args),
+        Command::Table(args) => table::execute(&args),
         Command::Parity(args) => parity::execute(&args),
     }
 }

@@ -111,6 +111,9 @@ pub enum Error {
     /// From records and tables.
     #[error(transparent)]
     Compare(#[from] compare::Error),
+    /// From `tables`.
+    #[error(transparent)]
+    Tables(#[from] tables::Error),
     /// From libtorch.
     #[error("libtorch: {}", first_line(.0))]
     Tch(#[from] tch::TchError),
@@ -146,6 +149,7 @@ impl Error {
             Self::Config { hint, .. } => hint.clone(),
             Self::Core(error) => error.hint(),
             Self::Tasks(error) => error.hint(),
+            Self::Tables(error) => error.hint(),
             _ => None,
         }
     }

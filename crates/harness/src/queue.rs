@@ -207,11 +207,12 @@ impl<'a> Queue<'a> {
         let name = experiment.method.info.name;
         let task = if stage.name.is_empty() { &experiment.task.name } else { &stage.name };
         let place = Path::new(task).join(name).join(format!("seed-{seed}"));
-        let folder = self.out.join("adapters").join(&place);
+        let usual = self.out.join("adapters").join(&place);
+        let folder;
         let checkpoints = self.out.join("checkpoints").join(&place);
         let keeps = self.options.checkpoints.every != Every::Never;
         let (cells, found) = (self.cells.clone(), self.finder());
-        let mut context = self.context(experiment, seed, stage, &folder)?;
+        let mut context = self.context(experiment, seed, stage, &usual)?;
         let what = json!({
             "config": experiment.to_json(),
             "seed": seed,
@@ -220,8 +221,10 @@ impl<'a> Queue<'a> {
             "needs": needed,
         });
         let cell = CellKey::new(&json!([surroundings(&context), what]));
+        folder = cell.folder(&usual)?;
+        context.adapter_folder = &folder;
         let finished = match found(&cell) {
-            Some((run, adapter)) => Finished { run, adapter, others: Vec::new(), folder },
+            Some((run, adapter)) => Finished { run, adapter, others: Vec::new(), folder: folder.clone() },
             None => {
                 context.checkpoint_folder = Some(checkpoints.clone());
                 let mut finished = run(&mut context, experiment, method, seed, &records)?;

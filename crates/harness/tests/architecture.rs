@@ -11,8 +11,9 @@ fn floor(name: &str) -> u32 {
         "peft-core" => 1,
         "models" | "peft-testkit" => 2,
         "methods" | "merging" | "tasks" | "compare" => 3,
-        "harness" => 4,
-        "benchmarks" => 5,
+        "tables" => 4,
+        "harness" => 5,
+        "benchmarks" => 6,
         _ => METHOD,
     }
 }

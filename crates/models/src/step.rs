@@ -175,7 +175,7 @@ impl Worker {
             add(&mut x, &host(&table(&mixed, count).mm(&block.out)));
             block.norms[1].forward(&x, &mut normed);
             let halves = table(&normed, count).mm(&block.gate_up).chunk(2, 1);
-            let inner = halves[0].silu() * &halves[1];
+            let inner = halves[0].silu().g_mul_(&halves[1]);
             add(&mut x, &host(&inner.mm(&block.down)));
         }
         let hidden = x.len() / tokens.len();

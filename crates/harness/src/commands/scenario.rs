@@ -76,7 +76,7 @@ fn ablations(args: &RunArgs, scenario: &Scenario, plan: &AblationPlan) -> Result
     }
     let runs: Vec<Run> = by_value.into_iter().flat_map(|(_, runs)| runs).collect();
     let note = json!({ "setting": plan.setting, "values": plan.values });
-    finish(&queue, args, scenario, distinct(latest(runs).runs), &note, failures)
+    finish(&queue, args, scenario, latest(distinct(runs)).runs, &note, failures)
 }
 
 /// Scores over the values, where these are numbers.

@@ -3,21 +3,21 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use compare::{Evidence, Parameters, Run, RunRecord, Status, Total};
+use compare::{Evidence, Run, RunRecord, Status, Total};
 use jiff::Timestamp;
 use merging::{Contribution, Election, Factors, Recipe, interference, merge, updates};
 use peft_core::peft_file::AdapterFile;
-use peft_core::{Adaptable, Seeds, StateDict};
+use peft_core::{Seeds, StateDict};
 use serde_json::{Value, json};
 use tasks::Split;
 use tch::Tensor;
 
-use crate::adapter::attach;
 use crate::cells::{CellKey, surroundings};
 use crate::config::{Experiment, MergePlan};
-use crate::evaluate::{Examiner, Scored};
+use crate::evaluate::Scored;
 use crate::queue::{Queue, Stage};
-use crate::run::{Context, examiner, seeds};
+use crate::run::{Context, seeds};
+use crate::scenario::score_adapter;
 use crate::{Error, Result, record};
 
 /// What a cell keeps of a merge.
@@ -195,7 +195,7 @@ impl<'a> Group<'a> {
             record.config = experiment.to_json();
             record.config["stage"] = json!(self.name);
             record.config["merge"] = what.clone();
-            record.parameters = Parameters { trainable: Some(0), ..trained.parameters.clone() };
+            record.parameters.clone_from(&trained.parameters);
             record.needs = records.iter().map(|record| record.id.clone()).collect();
             record.total = Total::of(&[], &records, Some(seconds));
             record.notes.push(format!("weight {weight}, chosen in {seconds:.1} seconds"));
@@ -209,22 +209,11 @@ impl<'a> Group<'a> {
         Ok((runs, weight))
     }
 
-    /// Scores of the adapter in `file` on every task, through merged weights.
+    /// Scores of the adapter in `file` on every task.
     fn score(&self, context: &mut Context<'_>, file: &AdapterFile, split: Split) -> Result<Vec<Scored>> {
-        let (attachment, ..) = attach(&mut context.session.learner, "merged", file, None)?;
-        context.session.learner.activate(&attachment.active());
-        context.session.learner.merge();
         let streams: Vec<Seeds> =
             self.experiments.iter().map(|one| seeds(self.seed, &one.task.name)).collect();
-        let tasks = std::iter::once(context.prepared).chain(context.others.iter().copied());
-        let scores = tasks.zip(&streams).map(|(prepared, streams)| {
-            let own = Examiner { task: &prepared.task, ..examiner(context, streams) };
-            own.score(&*context.session.learner, split, &self.label(&prepared.task.config().name))
-        });
-        let scores = scores.collect();
-        context.session.learner.unmerge();
-        attachment.detach(&mut context.session.learner);
-        scores
+        score_adapter(context, file, &streams, split, &format!("in {}", self.name))
     }
 
     fn label(&self, task: &str) -> String {
