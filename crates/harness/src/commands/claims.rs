@@ -77,6 +77,9 @@ fn text(found: &[Checked<'_>]) -> String {
     serde_json::to_string_pretty(&rows).expect("it prints")
 }
 
+/// Of the table where nothing says how wide it may be.
+const WIDTH: u16 = 160;
+
 fn table(found: &[Checked<'_>]) -> String {
     let header = ["claim", "says", "paper's figure", "ours [95 %]", "verdict", "time"];
     let rows = found.iter().map(|Checked { claim, finding, seconds }| {
@@ -91,5 +94,8 @@ fn table(found: &[Checked<'_>]) -> String {
     });
     let how = found.iter().map(|Checked { claim, finding, .. }| format!("{}: {}", claim.name, finding.how));
     let how: Vec<String> = how.collect();
-    format!("{}\n\n{}", listing(&header, rows, TerminalStyle::detect()), how.join("\n"))
+    let style = TerminalStyle::detect();
+    // Sentences would make lines without end where there is no terminal.
+    let style = TerminalStyle { width: style.width.or(Some(WIDTH)), ..style };
+    format!("{}\n\n{}", listing(&header, rows, style), how.join("\n"))
 }
