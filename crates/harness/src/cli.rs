@@ -1,6 +1,7 @@
 //! The command line.
 
 mod adapters;
+mod checks;
 mod records;
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use crate::Result;
 use crate::config::{Scenario, read_task};
 
 pub use adapters::{DoctorArgs, ExportArgs, InterferenceArgs, MergeArgs, MergeIntoBaseArgs, Vote};
+pub use checks::{ClaimsArgs, ParityArgs};
 pub use records::{GateArgs, ReportArgs};
 
 /// Implements and compares parameter-efficient fine-tuning methods: every method through the same loop, on the same
@@ -79,6 +81,8 @@ pub enum Command {
     Export(ExportArgs),
     /// Find what would make an adapter fail in silence.
     Doctor(DoctorArgs),
+    /// Check the central claim of each paper, at a size that runs here.
+    Claims(ClaimsArgs),
     /// Run a paper's table, at its size or at that of the built-in suite, and print ours beside the paper's.
     Table(TableArgs),
     /// Run golden cases made with the reference implementations.
@@ -409,18 +413,4 @@ pub struct QuantizationErrorArgs {
     /// No progress.
     #[arg(long)]
     pub quiet: bool,
-}
-
-/// Options of `parity`.
-#[derive(Clone, Debug, Args)]
-pub struct ParityArgs {
-    /// Case folders, or folders of case folders.
-    #[arg(required = true, value_name = "DIR")]
-    pub cases: Vec<PathBuf>,
-    /// Print JSON instead of lines.
-    #[arg(long)]
-    pub json: bool,
-    /// Write the trained adapter of the (one) case here, in PEFT format.
-    #[arg(long, value_name = "OUT")]
-    pub save_adapter: Option<PathBuf>,
 }

@@ -1,5 +1,6 @@
 //! What the command line can do, a file for each command.
 
+mod claims;
 mod continual;
 mod doctor;
 mod eval;
@@ -48,6 +49,7 @@ pub fn dispatch(cli: Cli) -> Result<()> {
         Command::Gate(args) => gate::execute(&args),
         Command::Export(args) => export::execute(&args),
         Command::Doctor(args) => doctor::execute(&args),
+        Command::Claims(args) => claims::execute(&args),
         Command::Table(args) => table::execute(&args),
         Command::Parity(args) => parity::execute(&args),
     }

@@ -4,6 +4,7 @@ pub mod adapter;
 pub mod builtin;
 pub mod cells;
 pub mod checkpoint;
+pub mod claims;
 pub mod cli;
 pub mod commands;
 pub mod config;

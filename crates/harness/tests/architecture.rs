@@ -70,11 +70,15 @@ fn arrows_point_down() {
     }
 }
 
+/// Claims are about methods; nothing else in the harness is.
 #[test]
 fn the_harness_names_no_method() {
     let mut files = vec![workspace().join("crates/harness/src")];
     let mut found = Vec::new();
     while let Some(path) = files.pop() {
+        if path.ends_with("src/claims") {
+            continue;
+        }
         if path.is_dir() {
             files.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
             continue;
