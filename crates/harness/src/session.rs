@@ -101,6 +101,8 @@ impl<L: Adaptable> Session<L> {
         load: impl FnOnce(&ModelFiles, &Text) -> Result<L>,
         fresh: impl FnOnce(&L) -> Vec<String>,
     ) -> Result<Self> {
+        // What an earlier model of this process left is not room that this one may fill unseen.
+        device::release_freed_memory();
         let memory_before = memory::anonymous_bytes();
         let files = name.parse::<ModelSource>()?.files(&builtin::models())?;
         let text = Text::load(&files)?;
