@@ -94,7 +94,7 @@ impl Decoder {
         order.sort_by_key(|&index| std::cmp::Reverse(prompts[index].len()));
         let mut all: Vec<Completion> = prompts.iter().map(|_| Completion::not_begun()).collect();
         let longest = prompts.iter().map(Vec::len).max().unwrap_or(0) + settings.max_new_tokens;
-        let mut step = Step::of(self, longest as i64);
+        let mut step = Step::of(self, (longest as i64).min(self.context()));
         tch::no_grad(|| {
             for batch in order.chunks(settings.batch_size) {
                 let rows = batch.iter().map(|&index| Row::new(index, settings, tokenizer)).collect();

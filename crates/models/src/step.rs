@@ -71,6 +71,13 @@ impl Step {
         })
     }
 
+    /// Room for the keys and values of a row of up to `capacity` tokens.
+    pub(crate) fn room(&self, capacity: usize) -> RowKeys {
+        let worker = &self.workers[0];
+        let PlainBlock { kv_heads, head_dim, .. } = worker.layers[0];
+        RowKeys::new(worker.layers.len(), kv_heads, head_dim, capacity)
+    }
+
     /// The logits `[B, V]` after the new tokens of each row: its prompt, or one more token.
     ///
     /// # Errors
@@ -95,15 +102,6 @@ impl Step {
         tch::set_num_threads(i32::try_from(self.workers.len()).unwrap_or(i32::MAX));
         let logits: Vec<Tensor> = logits.into_iter().flatten().collect::<Result<_>>()?;
         Ok(Tensor::cat(&logits, 0))
-    }
-}
-
-impl Step {
-    /// Room for the keys and values of a row of up to `capacity` tokens.
-    pub(crate) fn room(&self, capacity: usize) -> RowKeys {
-        let worker = &self.workers[0];
-        let PlainBlock { kv_heads, head_dim, .. } = worker.layers[0];
-        RowKeys::new(worker.layers.len(), kv_heads, head_dim, capacity)
     }
 }
 

@@ -5,7 +5,7 @@ use compare::table::{TerminalStyle, listing};
 use serde_json::json;
 
 use super::{print, use_threads};
-use crate::cli::ContinualArgs;
+use crate::cli::{ContinualArgs, RunArgs};
 use crate::config::{Experiment, resolve};
 use crate::continual::{Learned, References, learn};
 use crate::progress::Display;
@@ -13,26 +13,51 @@ use crate::queue::Queue;
 use crate::{Error, Result};
 
 pub(super) fn execute(args: &ContinualArgs) -> Result<()> {
-    let run = &args.run;
-    use_threads(run.model.threads);
+    sequences(args, std::slice::from_ref(&args.run.task))
+}
+
+/// Learns every one of `sequences` of tasks; all go into one `continual.json`.
+pub(super) fn sequences(args: &ContinualArgs, sequences: &[Vec<String>]) -> Result<()> {
+    use_threads(args.run.model.threads);
+    let display = Display::choose(args.run.quiet);
+    if !(0.0..=1.0).contains(&args.replay) {
+        return Err(Error::Usage(format!("`--replay {}` is no share between 0 and 1", args.replay)));
+    }
+    let (mut learned, mut failures) = (Vec::new(), Vec::new());
+    for tasks in sequences {
+        let run = RunArgs { task: tasks.clone(), ..args.run.clone() };
+        one(&run, args, &mut learned, &mut failures)?;
+    }
+    if let Some(folder) = &args.run.out {
+        display.say(&format!("records and adapters: {}", folder.display()));
+    }
+    if failures.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Failed(format!("{} sequences failed:\n  {}", failures.len(), failures.join("\n  "))))
+}
+
+/// One sequence by every method under every seed, added to `learned`.
+fn one(
+    run: &RunArgs,
+    args: &ContinualArgs,
+    learned: &mut Vec<serde_json::Value>,
+    failures: &mut Vec<String>,
+) -> Result<()> {
     let experiments = resolve(run)?;
-    let display = Display::choose(run.quiet);
-    let references = References { replay: args.replay, joint: args.joint };
     let mut methods: Vec<&str> = Vec::new();
     for experiment in &experiments {
         if !methods.contains(&experiment.method.info.name) {
             methods.push(experiment.method.info.name);
         }
     }
-    if !(0.0..=1.0).contains(&args.replay) {
-        return Err(Error::Usage(format!("`--replay {}` is no share between 0 and 1", args.replay)));
-    }
     if experiments.len() < 2 * methods.len() {
         return Err(Error::Usage("a sequence needs two tasks: `--task safety,nlu`".to_owned()));
     }
+    let references = References { replay: args.replay, joint: args.joint };
+    let display = Display::choose(run.quiet);
     let mut queue = Queue::new(run, display)?;
     let path = queue.folder().join("continual.json");
-    let (mut learned, mut failures) = (Vec::new(), Vec::new());
     for method in methods {
         let own: Vec<&Experiment> = experiments.iter().filter(|e| e.method.info.name == method).collect();
         for seed in run.all_seeds() {
@@ -41,7 +66,7 @@ pub(super) fn execute(args: &ContinualArgs) -> Result<()> {
                     print(&table(&one));
                     learned.push(to_json(&one));
                     // After every sequence: what is measured is kept, whatever becomes of the next.
-                    let text = serde_json::to_string_pretty(&learned).expect("it prints") + "\n";
+                    let text = serde_json::to_string_pretty(learned).expect("it prints") + "\n";
                     compare::write_whole(&path, text.as_bytes())?;
                 }
                 Err(Error::Interrupted) => return Err(Error::Interrupted),
@@ -49,11 +74,10 @@ pub(super) fn execute(args: &ContinualArgs) -> Result<()> {
             }
         }
     }
-    display.say(&format!("records and adapters: {}", queue.folder().display()));
-    if failures.is_empty() {
-        return Ok(());
+    if args.run.out.is_none() {
+        display.say(&format!("records and adapters: {}", queue.folder().display()));
     }
-    Err(Error::Failed(format!("{} sequences failed:\n  {}", failures.len(), failures.join("\n  "))))
+    Ok(())
 }
 
 fn to_json(learned: &Learned) -> serde_json::Value {

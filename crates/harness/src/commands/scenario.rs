@@ -25,11 +25,8 @@ pub(super) fn execute(args: &RunArgs, name: &str) -> Result<()> {
         return merges(&args, &scenario, plan);
     }
     if let Some(plan) = sequences {
-        for tasks in &plan.sequences {
-            let run = RunArgs { task: tasks.clone(), ..args.clone() };
-            continual::execute(&ContinualArgs { run, replay: plan.replay, joint: plan.joint })?;
-        }
-        return Ok(());
+        let args = ContinualArgs { run: args, replay: plan.replay, joint: plan.joint };
+        return continual::sequences(&args, &plan.sequences);
     }
     if let Some(plan) = ablation {
         return ablations(&args, &scenario, plan);
@@ -40,7 +37,6 @@ pub(super) fn execute(args: &RunArgs, name: &str) -> Result<()> {
 fn merges(args: &RunArgs, scenario: &Scenario, plan: &MergePlan) -> Result<()> {
     let experiments = resolve(args)?;
     let mut methods: Vec<&str> = experiments.iter().map(|one| one.method.info.name).collect();
-    methods.dedup();
     methods.sort_unstable();
     methods.dedup();
     let display = Display::choose(args.quiet);
