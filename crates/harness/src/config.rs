@@ -9,7 +9,7 @@ mod provided;
 mod scenario;
 
 pub use experiment::{
-    Experiment, RunOptions, parse_dtype, parse_quantization, read_task, resolve, sibling, storage_or,
+    Experiment, RunOptions, parse_dtype, parse_quantization, read_task, resolve, storage_or,
 };
 pub use method_file::{MethodConfig, OptimizerConfig};
 pub use overlay::{Assignment, Overlay, Suite};

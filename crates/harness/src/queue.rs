@@ -12,7 +12,7 @@ use tasks::{Scorer, Split, Task, TaskConfig};
 use crate::cells::{CellKey, Cells, surroundings};
 use crate::checkpoint::{self, Every};
 use crate::cli::RunArgs;
-use crate::config::{Experiment, RunOptions, sibling};
+use crate::config::{Experiment, RunOptions};
 use crate::memory::PeakMemory;
 use crate::progress::Display;
 use crate::run::{Context, Finished, Prepared, run, run_base, seeds};
@@ -86,30 +86,35 @@ impl<'a> Queue<'a> {
         &self.out
     }
 
-    /// Runs everything. A cell that fails is recorded and does not stop the others; Ctrl-C does.
+    /// Runs everything and returns what succeeded, bases first. A cell that fails is recorded and does not stop the others;
+    /// Ctrl-C does.
     ///
     /// # Errors
     /// If a record cannot be written.
-    pub fn run(&mut self, experiments: &[Experiment]) -> Result<()> {
+    pub fn run(&mut self, experiments: &[Experiment]) -> Result<Vec<Run>> {
+        let (mut bases, mut adapted) = (BTreeMap::new(), Vec::new());
         let mut task = None;
         for experiment in experiments {
             if task.replace(&experiment.task.name).is_some_and(|last| *last != experiment.task.name) {
                 self.leave_task();
             }
             for seed in self.args.all_seeds() {
-                if interrupt::asked() {
-                    return Ok(());
-                }
-                let outcome =
-                    self.base(experiment, seed).and_then(|()| self.cell(experiment, seed).map(|_| ()));
+                let outcome = match self.base_of(experiment, seed).cloned() {
+                    _ if interrupt::asked() => Err(Error::Interrupted),
+                    Ok(base) => {
+                        bases.insert(base.record.id.clone(), base);
+                        self.cell(experiment, seed)
+                    }
+                    Err(error) => Err(error),
+                };
                 match outcome {
-                    Ok(()) => {}
-                    Err(Error::Interrupted) => return Ok(()),
+                    Ok(key) => adapted.push(self.finished[&key].run.clone()),
+                    Err(Error::Interrupted) => return Ok(bases.into_values().chain(adapted).collect()),
                     Err(error) => self.failed(experiment, seed, &error)?,
                 }
             }
         }
-        Ok(())
+        Ok(bases.into_values().chain(adapted).collect())
     }
 
     /// Lets go of what no other task needs, so that memory measured there is its own.
@@ -196,8 +201,8 @@ impl<'a> Queue<'a> {
     pub fn stage(&mut self, experiment: &Experiment, seed: u64, stage: &Stage<'_>) -> Result<String> {
         let mut method = (experiment.method.info.build)(experiment.method.settings.clone())?;
         let mut needed = Vec::new();
-        if let Some(need) = method.needs() {
-            let other = self.cell(&sibling(self.args, experiment, &need)?, seed)?;
+        if let Some(prior) = &experiment.needed {
+            let other = self.cell(prior, seed)?;
             method.provide(&self.finished[&other].adapter)?;
             needed.push(other);
         }

@@ -9,7 +9,7 @@ use tasks::{Encoded, Split, Task};
 
 use super::{print, use_threads};
 use crate::cli::RunArgs;
-use crate::config::{Experiment, RunOptions, resolve, sibling};
+use crate::config::{Experiment, RunOptions, resolve};
 use crate::predict::{Basis, Prediction};
 use crate::progress::Display;
 use crate::session::Text;
@@ -36,12 +36,11 @@ pub(super) fn execute(args: &RunArgs) -> Result<()> {
         let (config, parameters) = (&plan.config, plan.parameters);
         let basis = Basis { config, parameters, data, pad: *pad, device };
         let prediction = basis.predict(experiment, &options)?;
-        let method = (experiment.method.info.build)(experiment.method.settings.clone())?;
         let also = |name: &str| {
             experiments.iter().any(|e| e.task.name == experiment.task.name && e.method.info.name == name)
         };
-        if let Some(need) = method.needs().filter(|need| !also(need.method)) {
-            total += basis.predict(&sibling(args, experiment, &need)?, &options)?.seconds;
+        if let Some(needed) = experiment.needed.as_deref().filter(|needed| !also(needed.method.info.name)) {
+            total += basis.predict(needed, &options)?.seconds;
         }
         total += prediction.seconds;
         rows.push(plan.row(experiment, Some(&prediction))?);

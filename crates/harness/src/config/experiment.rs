@@ -52,6 +52,8 @@ pub struct Experiment {
     pub task: TaskConfig,
     /// The method, everything laid over.
     pub method: MethodConfig,
+    /// The run of another method on the same task whose output this one starts from.
+    pub needed: Option<Box<Experiment>>,
 }
 
 impl Experiment {
@@ -143,6 +145,21 @@ impl Layers {
         })
     }
 
+    /// `method` on `task`, with the runs that it needs.
+    fn experiment(&self, method: MethodConfig, task: &TaskConfig) -> Result<Experiment> {
+        let needed = match (method.info.build)(method.settings.clone())?.needs() {
+            None => None,
+            Some(need) => {
+                let mut other = self.method(methods::find(need.method)?, &task.name)?;
+                other.settings.extend(need.settings);
+                other.settings = (other.info.resolve)(other.settings)?;
+                Some(Box::new(self.experiment(other, task)?))
+            }
+        };
+        let suite = self.suite.as_ref().map(|suite| suite.name.clone());
+        Ok(Experiment { suite, task: task.clone(), method, needed })
+    }
+
     /// Says in which layer the entry stands that `error` speaks of.
     fn locate(&self, error: peft_core::Error) -> Error {
         let mentioned = match &error {
@@ -180,27 +197,10 @@ pub fn resolve(args: &RunArgs) -> Result<Vec<Experiment>> {
     for task in &tasks {
         let task = layers.task(task, args)?;
         for info in &infos {
-            experiments.push(Experiment {
-                suite: layers.suite.as_ref().map(|suite| suite.name.clone()),
-                method: layers.method(info, &task.name)?,
-                task: task.clone(),
-            });
+            experiments.push(layers.experiment(layers.method(info, &task.name)?, &task)?);
         }
     }
     Ok(experiments)
-}
-
-/// The configuration of another method on the same task: for runs that need runs.
-///
-/// # Errors
-/// As [`resolve`].
-pub fn sibling(args: &RunArgs, experiment: &Experiment, need: &peft_core::Need) -> Result<Experiment> {
-    let (layers, _) = Layers::read(args)?;
-    let mut method = layers.method(methods::find(need.method)?, &experiment.task.name)?;
-    let mut settings = method.settings.clone();
-    settings.extend(need.settings.clone());
-    method.settings = (method.info.resolve)(settings)?;
-    Ok(Experiment { method, ..experiment.clone() })
 }
 
 fn read_suite(name: &str) -> Result<Suite> {
