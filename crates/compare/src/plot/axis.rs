@@ -14,8 +14,10 @@ pub(crate) struct Axis {
 
 /// How values are spaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Spacing {
+pub enum Spacing {
+    /// Equal differences are equally long; from 0.
     Linear,
+    /// Equal ratios are equally long; all values are positive.
     Logarithmic,
 }
 
@@ -39,6 +41,15 @@ impl Axis {
             return Self::logarithmic(low / 1.1, high * 1.1);
         }
         Self::linear(low.min(0.0), padded(low, high).1)
+    }
+
+    /// An axis for what was varied.
+    pub(crate) fn of_settings(values: impl Iterator<Item = f64> + Clone, spacing: Spacing) -> Self {
+        let (low, high) = extent(values);
+        match spacing {
+            Spacing::Linear => Self::linear(0.0, high.max(1.0)),
+            Spacing::Logarithmic => Self::logarithmic(low / 1.2, high * 1.2),
+        }
     }
 
     /// An axis that shows all values and little else, within `bounds`.

@@ -7,7 +7,7 @@ use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 
-use super::axis::Axis;
+use super::axis::{Axis, Spacing};
 use super::figure::Drawn;
 use super::style::{GRID, INK, MUTED, Pen, color, dash};
 
@@ -16,6 +16,8 @@ use super::style::{GRID, INK, MUTED, Pen, color, dash};
 pub struct Curves {
     /// What they go over.
     pub over: String,
+    /// How that is spaced.
+    pub spacing: Spacing,
     /// What the lines are of, with its unit.
     pub quantity: String,
     /// The lines; those with one label have one color.
@@ -56,7 +58,7 @@ impl Curves {
     pub(super) fn draw<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>, pen: Pen) -> Drawn<B, ()> {
         let points =
             || self.series.iter().flat_map(|series| &series.points).filter(|point| point.1.is_finite());
-        let steps = Axis::linear(0.0, points().map(|point| point.0).fold(1.0, f64::max));
+        let steps = Axis::of_settings(points().map(|point| point.0), self.spacing);
         let values = Axis::of_losses(points().map(|point| point.1));
         let (plot, legend) = area.split_horizontally(pen.px(WIDTH as i32));
         let mut chart = ChartBuilder::on(&plot)

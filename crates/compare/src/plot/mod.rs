@@ -7,6 +7,7 @@ mod matrix;
 mod pareto;
 mod style;
 
+pub use axis::Spacing;
 pub use curves::{Curves, Series};
 pub use figure::{Figure, Plot};
 pub use matrix::{Matrix, Square};

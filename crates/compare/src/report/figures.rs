@@ -7,7 +7,9 @@ use indexmap::IndexMap;
 use crate::entry::Entry;
 use crate::metric::{Better, MetricValue, Scale};
 use crate::parts::{Curves as RecordedCurves, Point};
-use crate::plot::{Contestant, Cost, Curves, Figure, Matrix, Pareto, Plot, Series, Square, Standing};
+use crate::plot::{
+    Contestant, Cost, Curves, Figure, Matrix, Pareto, Plot, Series, Spacing, Square, Standing,
+};
 use crate::ranking::{Ranked, Ranking};
 use crate::record::RunRecord;
 use crate::sequence::Sequence;
@@ -31,7 +33,12 @@ pub(super) fn of_task(ranking: &Ranking<'_>, colors: &Colors) -> Vec<Figure> {
             name: slug(&format!("{name} {task}")),
             title: format!("{task}: {}", quantity.trim_end_matches(" (%)")),
             caption: caption.to_owned(),
-            plot: Plot::Curves(Curves { over: "optimizer steps".to_owned(), quantity, series }),
+            plot: Plot::Curves(Curves {
+                over: "optimizer steps".to_owned(),
+                spacing: Spacing::Linear,
+                quantity,
+                series,
+            }),
         })
     };
     let percent = ranking.rows.first().is_some_and(|row| row.pooled.metric.scale == Scale::Fraction);

@@ -1,6 +1,6 @@
 //! `run --scenario`: a comparison that one file describes.
 
-use compare::plot::{Curves, Figure, Plot, Series};
+use compare::plot::{Curves, Figure, Plot, Series, Spacing};
 use compare::stats::Settings;
 use compare::{Run, distinct, latest};
 use serde_json::{Value, json};
@@ -96,7 +96,12 @@ fn curve(plan: &AblationPlan, by_value: &[(String, Vec<Run>)]) -> Result<Option<
         name: "ablation".to_owned(),
         title: format!("Scores over {}", plan.setting),
         caption: "Means of the seeds on the test split.".to_owned(),
-        plot: Plot::Curves(Curves { over: plan.setting.clone(), quantity: "score".to_owned(), series }),
+        plot: Plot::Curves(Curves {
+            over: plan.setting.clone(),
+            spacing: Spacing::Linear,
+            quantity: "score".to_owned(),
+            series,
+        }),
     }))
 }
 
