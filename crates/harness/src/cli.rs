@@ -15,7 +15,7 @@ use crate::config::{Scenario, read_task};
 
 pub use adapters::{DoctorArgs, ExportArgs, InterferenceArgs, MergeArgs, MergeIntoBaseArgs, Vote};
 pub use checks::{ClaimsArgs, ParityArgs};
-pub use comparisons::{ContinualArgs, Scale, TableArgs};
+pub use comparisons::{ContinualArgs, Scale, TableArgs, TuneArgs};
 pub use records::{GateArgs, ReportArgs};
 
 /// Implements and compares parameter-efficient fine-tuning methods: every method through the same loop, on the same
@@ -52,6 +52,8 @@ pub enum Command {
     Run(RunArgs),
     /// Let one adapter learn tasks one after another, and say what it remembers.
     Continual(ContinualArgs),
+    /// Find each method's learning rate with one budget for all, and compare what was chosen with the defaults.
+    Tune(TuneArgs),
     /// Say what a run would do: modules adapted, trainable parameters, predicted memory and time.
     Plan(RunArgs),
     /// Print the whole effective configuration of a run.

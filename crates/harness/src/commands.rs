@@ -20,6 +20,7 @@ mod run;
 mod scenario;
 mod show;
 mod table;
+mod tune;
 
 use std::io::Write;
 
@@ -35,6 +36,7 @@ pub fn dispatch(cli: Cli) -> Result<()> {
     match cli.command.unwrap_or(Command::Run(cli.run)) {
         Command::Run(args) => run::execute(&args),
         Command::Continual(args) => continual::execute(&args),
+        Command::Tune(args) => tune::execute(&args),
         Command::Plan(args) => plan::execute(&args),
         Command::Show(args) => show::execute(&args),
         Command::List { what } => list::execute(what),

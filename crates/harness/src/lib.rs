@@ -27,6 +27,7 @@ pub mod scenario;
 pub mod session;
 pub mod solver;
 pub mod train;
+pub mod tune;
 
 mod error;
 

@@ -3,6 +3,7 @@
 use clap::{Args, ValueEnum};
 
 use super::RunArgs;
+use crate::tune::{Budget, Strategy};
 
 /// Options of `continual`.
 #[derive(Clone, Debug, Args)]
@@ -16,6 +17,41 @@ pub struct ContinualArgs {
     /// Also learn all tasks at once, in as many steps: what a sequence could reach.
     #[arg(long)]
     pub joint: bool,
+}
+
+/// Options of `tune`.
+#[derive(Clone, Debug, Args)]
+pub struct TuneArgs {
+    /// Options of `run`. Trials train with the first seed; what they choose is then trained and scored with all of them.
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// Learning rates tried for every method on every task, the default one among them.
+    #[arg(long, default_value_t = 6, value_name = "K", value_parser = clap::value_parser!(u64).range(1..=64))]
+    pub budget: u64,
+    /// How they are chosen.
+    #[arg(long, default_value = "climb", value_name = "HOW")]
+    pub strategy: Strategy,
+    /// Ratio of neighboring learning rates.
+    #[arg(long, default_value_t = 2.0, value_name = "RATIO", value_parser = ratio)]
+    pub factor: f64,
+    /// Also over this setting, as in `method.rank=8,16`: the whole budget for each of its values; repeatable.
+    #[arg(long, value_name = "KEY=VALUE,…")]
+    pub over: Vec<String>,
+    /// Only search: leave out the runs with what was chosen and with the defaults, whose test scores are compared.
+    #[arg(long)]
+    pub trials_only: bool,
+}
+
+impl TuneArgs {
+    /// What is spent on each method, task and combination of other settings.
+    pub fn budget(&self) -> Budget {
+        Budget { rates: self.budget as usize, factor: self.factor, strategy: self.strategy }
+    }
+}
+
+fn ratio(text: &str) -> Result<f64, String> {
+    let ratio: f64 = text.parse().map_err(|_| "expected a number".to_owned())?;
+    if ratio.is_finite() && ratio > 1.0 { Ok(ratio) } else { Err("expected a number above 1".to_owned()) }
 }
 
 /// Options of `table`.
