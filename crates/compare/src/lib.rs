@@ -33,7 +33,9 @@ pub use error::{Error, Result};
 pub use metric::{Aggregate, Better, Metric, MetricValue, Scale};
 pub use migrate::{SCHEMA, parse};
 pub use outcome::{Outcome, OutcomesFile, Split};
-pub use parts::{Curves, DataSplit, Environment, Git, Memory, Model, Parameters, PhaseRecord, Point, Total};
+pub use parts::{
+    Curves, DataFile, DataSplit, Environment, Git, Memory, Model, Parameters, PhaseRecord, Point, Total,
+};
 pub use ranking::{Comparison, Ranked, Ranking, rank, rank_all};
 pub use record::{BASE, RunRecord, Status, run_id};
 pub use rescore::rescore;

@@ -15,6 +15,11 @@ const MIGRATIONS: &[Migration] = &[
         value["sequence"] = Value::Null;
         Ok(value)
     },
+    // 3: the files that the data were read from.
+    |mut value| {
+        value["files"] = Value::Array(Vec::new());
+        Ok(value)
+    },
 ];
 
 /// The schema this version writes.

@@ -58,6 +58,20 @@ pub struct DataSplit {
     pub items: Option<u64>,
 }
 
+/// A file that items were read from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataFile {
+    /// The repository of the hub that it is from, as `OWNER/NAME@COMMIT`; `None` for one of a folder.
+    pub repo: Option<String>,
+    /// Its path in the repository, or below the data folder.
+    pub path: String,
+    /// SHA-256 in hexadecimal.
+    pub sha256: String,
+    /// Its size.
+    pub bytes: u64,
+}
+
 /// Numbers of values.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::metric::{MetricValue, Scale};
 use crate::migrate::SCHEMA;
 use crate::outcome::{OutcomesFile, Split};
-use crate::parts::{Curves, DataSplit, Environment, Memory, Model, Parameters, PhaseRecord, Total};
+use crate::parts::{Curves, DataFile, DataSplit, Environment, Memory, Model, Parameters, PhaseRecord, Total};
 use crate::sequence::Sequence;
 
 /// The method name of a run that evaluates the unadapted model.
@@ -51,6 +51,8 @@ pub struct RunRecord {
     pub environment: Environment,
     /// The data, by split.
     pub data: BTreeMap<Split, DataSplit>,
+    /// The files that the data were read from; none where they are generated.
+    pub files: Vec<DataFile>,
     /// Sizes in values.
     pub parameters: Parameters,
     /// The stretches of training, in order.
@@ -122,6 +124,7 @@ impl RunRecord {
             config: Value::Null,
             environment: Environment::default(),
             data: BTreeMap::new(),
+            files: Vec::new(),
             parameters: Parameters::default(),
             phases: Vec::new(),
             total: Total::default(),

@@ -8,7 +8,7 @@ mod records;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use tasks::{Permission, TaskConfig};
+use tasks::{Permission, Place, TaskConfig};
 
 use crate::Result;
 use crate::config::{Scenario, read_task};
@@ -144,7 +144,7 @@ pub struct StorageArgs {
 pub struct TaskArgs {
     /// Folder of data files, for tasks that read files.
     #[arg(long, value_name = "DIR")]
-    pub data: Option<PathBuf>,
+    pub data: Option<Place>,
     /// Lay a preset of the task files over them: `reference` does as the paper's own code does.
     #[arg(long, value_name = "NAME")]
     pub preset: Option<String>,
@@ -167,6 +167,11 @@ impl TaskArgs {
     pub fn permission(&self) -> Permission {
         if self.allow_unsafe_code_execution { Permission::Unsafe } else { Permission::Isolated }
     }
+    /// Where files are looked for.
+    pub fn place(&self) -> Place {
+        self.data.clone().unwrap_or_default()
+    }
+
 }
 
 /// Options of `run`, `plan` and `show`.

@@ -353,7 +353,7 @@ pub fn prepare(
     display: Display,
 ) -> Result<Prepared> {
     let scored_by = Scorer::new(&config.scoring).permit(options.permission).check_environment()?;
-    let task = Task::load(config.clone(), options.data.as_deref())?;
+    let task = Task::load_from(config.clone(), &options.data)?;
     task.require(Split::Train)?;
     task.require(Split::Test)?;
     let overlap = task.overlap();

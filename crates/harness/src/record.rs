@@ -1,6 +1,6 @@
 //! What of a run goes into its record.
 
-use compare::{DataSplit, Environment, Git, Model, Parameters, PhaseRecord, RunRecord};
+use compare::{DataFile, DataSplit, Environment, Git, Model, Parameters, PhaseRecord, RunRecord};
 use peft_core::Attachment;
 use tasks::Split;
 
@@ -57,6 +57,16 @@ pub(crate) fn common(record: &mut RunRecord, experiment: &Experiment, context: &
     }
     record.notes.extend(prepared.scored_by.iter().map(|by| format!("generated code ran with {by}")));
     let task = &prepared.task;
+    record.files = task
+        .files()
+        .iter()
+        .map(|file| DataFile {
+            repo: file.repo.clone(),
+            path: file.path.display().to_string(),
+            sha256: file.sha256.clone(),
+            bytes: file.bytes,
+        })
+        .collect();
     for split in [Split::Train, Split::Validation, Split::Test] {
         let items = task.items(split);
         let data = DataSplit { hash: task.digest(split), items: Some(items.len() as u64) };

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// The floor of a crate; a crate not named here is a method.
 fn floor(name: &str) -> u32 {
     match name {
-        "autograd" | "sandbox" => 0,
+        "autograd" | "hub" | "sandbox" => 0,
         "peft-core" => 1,
         "models" | "peft-testkit" => 2,
         "methods" | "merging" | "tasks" | "compare" => 3,

@@ -49,7 +49,7 @@ impl fmt::Display for ModelSource {
         match self {
             Self::Builtin(name) => write!(f, "builtin:{name}"),
             Self::Folder(path) => write!(f, "{}", path.display()),
-            Self::Hub(model) => write!(f, "hf:{}@{}", model.repo, model.revision),
+            Self::Hub(model) => model.fmt(f),
         }
     }
 }

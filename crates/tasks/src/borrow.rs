@@ -2,23 +2,20 @@
 
 use crate::config::{Data, Source, TaskConfig};
 use crate::item::{Item, PerSplit, Split};
+use crate::place::Place;
 use crate::read::DataFile;
 use crate::{Error, Result, Task, provided};
 use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Puts the items of other tasks where the sources say so; the files that were read for it.
-pub fn fill(
-    config: &TaskConfig,
-    items: &mut PerSplit<Vec<Item>>,
-    data_dir: Option<&Path>,
-) -> Result<Vec<DataFile>> {
+pub fn fill(config: &TaskConfig, items: &mut PerSplit<Vec<Item>>, place: &Place) -> Result<Vec<DataFile>> {
     let Data::Files(files) = &config.data else { return Ok(Vec::new()) };
     let mut lenders: BTreeMap<&str, Task> = BTreeMap::new();
     for split in Split::ALL {
         let Source::Task(name) = files.splits.of(split) else { continue };
         if !lenders.contains_key(name.as_str()) {
-            lenders.insert(name, lender(config, name, data_dir)?);
+            lenders.insert(name, lender(config, name, place)?);
         }
         let lender = &lenders[name.as_str()];
         if split != Split::Train {
@@ -32,7 +29,7 @@ pub fn fill(
 }
 
 /// The other task, with a preset where one is named. It reads its own items, so there is no circle.
-fn lender(config: &TaskConfig, name: &str, data_dir: Option<&Path>) -> Result<Task> {
+fn lender(config: &TaskConfig, name: &str, place: &Place) -> Result<Task> {
     let (task, preset) = name.split_once(':').map_or((name, None), |(task, preset)| (task, Some(preset)));
     let mut other = if Path::new(task).extension().is_some_and(|extension| extension == "toml") {
         let text = std::fs::read_to_string(task).map_err(|source| Error::Io { path: task.into(), source })?;
@@ -48,7 +45,7 @@ fn lender(config: &TaskConfig, name: &str, data_dir: Option<&Path>) -> Result<Ta
     {
         return Err(contradiction(config, format!("task `{name}` has no items of its own to lend")));
     }
-    Task::load(other, data_dir)
+    Task::load_from(other, place)
 }
 
 /// What is answered must have the fields that scoring reads.

@@ -35,6 +35,21 @@ pub enum Error {
         /// The task.
         task: String,
     },
+    /// The task's repository of the hub lacks a file.
+    #[error("task `{task}` reads `{}`, which its repository {repo} does not hold", file.display())]
+    NotOnHub {
+        /// The task.
+        task: String,
+        /// The repository.
+        repo: String,
+        /// The file.
+        file: PathBuf,
+        /// Presets of the task, which may read others.
+        presets: Vec<String>,
+    },
+    /// Data could not be had from the hub.
+    #[error("cannot fetch {0}")]
+    Hub(#[from] hub::Error),
     /// A record of a data file is malformed.
     #[error("`{}` line {line}: {reason}", path.display())]
     Record {
@@ -123,7 +138,15 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Config { hint, .. } | Self::Record { hint, .. } => hint.clone(),
-            Self::NoDataDir { .. } => Some("name the folder with `--data DIR`".to_owned()),
+            Self::NoDataDir { .. } => {
+                Some("name the folder with `--data DIR`, or a repository of the hub with `--data hf:OWNER/NAME`".to_owned())
+            }
+            Self::NotOnHub { presets, .. } => {
+                let preset = if presets.is_empty() { "" } else { ", or take a preset that reads others: `--preset " };
+                let end = if presets.is_empty() { "" } else { "`" };
+                Some(format!("name a folder that holds it with `--data DIR`{preset}{}{end}", presets.join("`, `--preset ")))
+            }
+            Self::Hub(error) => Some(error.hint.clone()),
             Self::TooLong { .. } => Some(
                 "raise `max_length` as far as the model's context goes, or set `truncation` to `keep_start`, \
                  `keep_end` or `drop`".to_owned(),

@@ -19,7 +19,10 @@ use table::Layout;
 /// What was read, for the record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DataFile {
-    /// The path below the data folder.
+    /// The repository of the hub that it is from, as `OWNER/NAME@COMMIT`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repo: Option<String>,
+    /// The path below the data folder, or in the repository.
     pub path: PathBuf,
     /// SHA-256 of the file as it lies on disk, in hexadecimal.
     pub sha256: String,
@@ -67,7 +70,7 @@ pub fn read(
     if records == 0 {
         return Err(Error::Empty { path: full });
     }
-    Ok(DataFile { path: path.to_owned(), sha256, bytes, records, skipped })
+    Ok(DataFile { repo: None, path: path.to_owned(), sha256, bytes, records, skipped })
 }
 
 /// An error at a line of a file.

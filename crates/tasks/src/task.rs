@@ -1,8 +1,9 @@
 //! A task with its items.
 
-use crate::config::{Data, Leaked, SamePrompt, TaskConfig};
+use crate::config::{Data, Files, Leaked, SamePrompt, TaskConfig};
 use crate::item::{Fields, Item, PerSplit, Split};
 use crate::overlap::drop_leaked;
+use crate::place::{Found, Place};
 use crate::read::DataFile;
 use crate::{Error, Result, borrow, files, mini};
 use indexmap::IndexMap;
@@ -18,16 +19,25 @@ pub struct Task {
 }
 
 impl Task {
-    /// Generates or reads the items. `data_dir` is where a task's files are looked for.
+    /// Generates or reads the items, from below `data_dir` or else from where the task's file says.
     ///
     /// # Errors
-    /// [`Error::NoDataDir`]; whatever reading a file can give; [`Error::TooFewItems`].
+    /// As [`Task::load_from`].
     pub fn load(config: TaskConfig, data_dir: Option<&Path>) -> Result<Self> {
+        Self::load_from(config, &data_dir.into())
+    }
+
+    /// Generates or reads the items. What a task takes from another is looked for in the same way.
+    ///
+    /// # Errors
+    /// [`Error::NoDataDir`]; [`Error::Hub`] and those of [`TaskConfig::at`]; whatever reading a file can give;
+    /// [`Error::TooFewItems`].
+    pub fn load_from(config: TaskConfig, place: &Place) -> Result<Self> {
+        let config = config.at(place)?;
         let (drafts, mut files) = match &config.data {
             Data::Builtin(builtin) => (mini::drafts(builtin)?, Vec::new()),
             Data::Files(description) => {
-                let root = data_dir.ok_or_else(|| Error::NoDataDir { task: config.name.clone() })?;
-                let (items, read) = files::load(&config.name, description, root)?;
+                let (items, read) = read_files(&config.name, description, place)?;
                 let raw = |fields: Fields| RawItem { key: files::key(&fields), cluster: None, fields };
                 (items.map(|items| items.into_iter().map(raw).collect()), read)
             }
@@ -37,7 +47,7 @@ impl Task {
             validation: render(&config, Split::Validation, drafts.validation),
             test: render(&config, Split::Test, drafts.test),
         };
-        let lent = borrow::fill(&config, &mut items, data_dir)?;
+        let lent = borrow::fill(&config, &mut items, place)?;
         files.extend(lent);
         if let Data::Files(description) = &config.data {
             if description.leaked == Leaked::Drop {
@@ -90,6 +100,17 @@ impl Task {
         }
         hex::encode(hash.finalize())
     }
+}
+
+/// The fields of all items, and the files they were read from; none where all are another task's.
+fn read_files(task: &str, files: &Files, place: &Place) -> Result<(PerSplit<Vec<Fields>>, Vec<DataFile>)> {
+    if files.splits.paths().next().is_none() {
+        return Ok((PerSplit::default(), Vec::new()));
+    }
+    let Found { root, repo } = place.find(task, files)?;
+    let (items, mut read) = files::load(task, files, &root)?;
+    read.iter_mut().for_each(|file| file.repo.clone_from(&repo));
+    Ok((items, read))
 }
 
 /// An item before its templates are filled.

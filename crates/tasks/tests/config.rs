@@ -184,9 +184,12 @@ fn overrides_replace_and_are_checked() {
 
 #[test]
 fn a_files_task_without_a_folder_says_what_to_do() {
-    let error = Task::load(provided("gsm8k").unwrap(), None).unwrap_err();
-    assert_eq!(error.to_string(), "task `gsm8k` reads files and no data folder was given");
-    assert_eq!(error.hint().unwrap(), "name the folder with `--data DIR`");
+    let error = Task::load(provided("viggo").unwrap(), None).unwrap_err();
+    assert_eq!(error.to_string(), "task `viggo` reads files and no data folder was given");
+    assert_eq!(
+        error.hint().unwrap(),
+        "name the folder with `--data DIR`, or a repository of the hub with `--data hf:OWNER/NAME`"
+    );
 }
 
 #[test]

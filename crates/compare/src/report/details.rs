@@ -6,7 +6,7 @@ use super::command::{self, Shell};
 use crate::entry::{Entry, Replication};
 use crate::error::Result;
 use crate::outcome::Split;
-use crate::parts::{DataSplit, PhaseRecord};
+use crate::parts::{DataFile, DataSplit, PhaseRecord};
 use crate::record::RunRecord;
 use crate::stats::Settings;
 use crate::table::{bytes, duration, quantity, score_text};
@@ -113,6 +113,15 @@ fn phase_row(phase: &PhaseRecord) -> [String; 6] {
     ]
 }
 
+/// `openai/gsm8k@740312…/main/test.parquet, 17f347dc51477c50`, one after the other.
+fn files(files: &[DataFile]) -> String {
+    let one = |file: &DataFile| {
+        let repo = file.repo.as_ref().map(|repo| format!("{repo}/")).unwrap_or_default();
+        format!("{repo}{}, {}", file.path, file.sha256.chars().take(16).collect::<String>())
+    };
+    files.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
 fn facts(record: &RunRecord) -> Vec<(&'static str, String)> {
     let e = &record.environment;
     let split = |split: Split| {
@@ -145,6 +154,7 @@ fn facts(record: &RunRecord) -> Vec<(&'static str, String)> {
         ("training data", split(Split::Train)),
         ("validation data", split(Split::Validation)),
         ("test data", split(Split::Test)),
+        ("data files", Some(files(&record.files)).filter(|files| !files.is_empty())),
         ("version", Some(e.version.clone()).filter(|version| !version.is_empty())),
         ("libtorch", e.libtorch.clone()),
         ("device", e.device.clone()),

@@ -55,7 +55,7 @@ pub(super) fn execute(args: &EvalArgs) -> Result<()> {
     let display = Display::choose(args.quiet);
     let mut runs = Vec::new();
     for config in configs {
-        let task = Task::load(config, args.tasks.data.as_deref())?;
+        let task = Task::load_from(config, &args.tasks.place())?;
         task.require(Split::Test)?;
         let seeds = Seeds::new(0);
         let examiner = Examiner {

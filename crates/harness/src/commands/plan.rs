@@ -88,7 +88,7 @@ impl Plan {
             return Ok(Self { config, parameters, head, sites, data: None });
         }
         let text = Text::load(&files)?;
-        let task = Task::load(experiment.task.clone(), args.tasks.data.as_deref())?;
+        let task = Task::load_from(experiment.task.clone(), &args.tasks.place())?;
         let train = model.examples(task.config(), &text, task.require(Split::Train)?)?;
         Ok(Self { config, parameters, head, sites, data: Some((train, text.tokenizer.pad())) })
     }

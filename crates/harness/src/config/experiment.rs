@@ -1,8 +1,8 @@
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use peft_core::{MethodInfo, Modules, Targets};
 use serde_json::{Value, json};
-use tasks::{Dtype, Permission, Quantization, TaskConfig};
+use tasks::{Dtype, Permission, Place, Quantization, TaskConfig};
 
 use super::{Assignment, MethodConfig, Overlay, Scenario, Suite, method_file, suite_file};
 use crate::checkpoint::{Every, Keeping};
@@ -12,8 +12,8 @@ use crate::{Error, Result};
 /// Everything about a run that is not its method, task or seed, and that its result does not depend on.
 #[derive(Clone, Debug)]
 pub struct RunOptions {
-    /// Folder of data files.
-    pub data: Option<PathBuf>,
+    /// Where data files are.
+    pub data: Place,
     /// What generated code may do.
     pub permission: Permission,
     /// Sequences of one forward pass.
@@ -30,7 +30,7 @@ impl RunOptions {
     /// As the command line says.
     pub fn new(args: &RunArgs) -> Self {
         Self {
-            data: args.tasks.data.clone(),
+            data: args.tasks.place(),
             permission: args.tasks.permission(),
             micro_batch: args.micro_batch.map(|n| n as usize),
             packing: args.packing,

@@ -1,6 +1,6 @@
 //! `[data]`: where items come from.
 
-use super::{Builtin, Documents, Filter, Format, Group, Leaked, Problem, Ragged, SamePrompt, Source};
+use super::{Builtin, Documents, Filter, Format, Group, Hub, Leaked, Problem, Ragged, SamePrompt, Source};
 use crate::item::{PerSplit, Split};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -59,6 +59,9 @@ pub struct Files {
     /// At most so many items, the first ones, of a split.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub limit: BTreeMap<Split, usize>,
+    /// Where the hub has them, and what is different there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hub: Option<Hub>,
 }
 
 /// Makes a field from another by a regular expression.
@@ -76,10 +79,11 @@ pub struct Rewrite {
 }
 
 impl Data {
-    /// `builtin:math`, or `files`: for listings and records.
+    /// `builtin:math`, `hf:openai/gsm8k`, or `files`: for listings and records.
     pub fn source(&self) -> String {
         match self {
             Self::Builtin(builtin) => format!("builtin:{}", builtin.name()),
+            Self::Files(Files { hub: Some(hub), .. }) => format!("hf:{}", hub.repo),
             Self::Files(_) => "files".to_owned(),
         }
     }
@@ -105,8 +109,9 @@ impl Data {
 }
 
 impl Files {
-    fn check(&self) -> Result<(), Problem> {
+    pub(super) fn check(&self) -> Result<(), Problem> {
         self.check_format()?;
+        self.check_hub()?;
         self.check_sources()?;
         let mut known: Vec<&str> = self.fields.keys().map(String::as_str).collect();
         for rewrite in &self.rewrite {
