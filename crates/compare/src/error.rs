@@ -184,6 +184,14 @@ pub enum Error {
         /// What is missing or wrong.
         reason: String,
     },
+    /// A mark in a text, for a table of records, is malformed.
+    #[error("line {line}: {reason}")]
+    Block {
+        /// The mark's line, from 1.
+        line: usize,
+        /// What is wrong.
+        reason: String,
+    },
     /// A table could not be written as CSV.
     #[error("the table cannot be written as CSV")]
     Csv(#[from] csv::Error),

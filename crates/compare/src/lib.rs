@@ -19,6 +19,7 @@ mod sequence;
 mod store;
 mod summary;
 
+pub mod embed;
 pub mod gate;
 pub mod hf;
 pub mod plot;
