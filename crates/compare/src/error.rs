@@ -208,7 +208,7 @@ impl Error {
                  method comparison are `.json` files with `run_info`"
                     .into(),
             ),
-            Self::MixedMetric { .. } => Some("score the older run again with `rescore`".into()),
+            Self::MixedMetric { .. } => Some("score the older run again: `harness rescore`".into()),
             Self::UnknownMetric { metric, known, .. } => {
                 let near = known.iter().max_by(|a, b| {
                     strsim::jaro_winkler(metric, a).total_cmp(&strsim::jaro_winkler(metric, b))

@@ -16,7 +16,7 @@ use crate::config::{Scenario, read_task};
 pub use adapters::{DoctorArgs, ExportArgs, InterferenceArgs, MergeArgs, MergeIntoBaseArgs, Vote};
 pub use checks::{ClaimsArgs, ParityArgs};
 pub use comparisons::{ContinualArgs, Scale, TableArgs, TuneArgs};
-pub use records::{GateArgs, ReportArgs};
+pub use records::{GateArgs, ReportArgs, RescoreArgs};
 
 /// Implements and compares parameter-efficient fine-tuning methods: every method through the same loop, on the same
 /// data, with an interval on every number.
@@ -80,6 +80,8 @@ pub enum Command {
     /// Report any set of records: tables, plots, and a page that needs no network.
     Report(ReportArgs),
     /// Compare new records with a baseline: fails when a score fell or training got slower, and says which.
+    /// Score stored answers again by the rules that a task has today, without running anything.
+    Rescore(RescoreArgs),
     Gate(GateArgs),
     /// Write an adapter in a form that another program reads, or say why there is none.
     Export(ExportArgs),

@@ -16,6 +16,7 @@ mod plan;
 mod pretrain;
 mod quantization_error;
 mod report;
+mod rescore;
 mod run;
 mod scenario;
 mod show;
@@ -48,6 +49,7 @@ pub fn dispatch(cli: Cli) -> Result<()> {
         Command::MergeIntoBase(args) => merge_into_base::execute(&args),
         Command::QuantizationError(args) => quantization_error::execute(&args),
         Command::Report(args) => report::execute(&args),
+        Command::Rescore(args) => rescore::execute(&args),
         Command::Gate(args) => gate::execute(&args),
         Command::Export(args) => export::execute(&args),
         Command::Doctor(args) => doctor::execute(&args),

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use compare::Outcome;
 use peft_core::{Mode, Seeds};
-use tasks::{Item, Judged, Permission, Reduction, Scorer, Sequence, Split, Task};
+use tasks::{Item, Judged, Permission, Reduction, Scorer, Sequence, Split, Task, TaskConfig};
 
 use crate::feed::{Cut, step_data};
 use crate::part::Part;
@@ -72,12 +72,8 @@ impl Examiner<'_> {
         let mut progress = self.display.start(label, items.len() as u64);
         let answers = learner.answers(&exam, items, &mut progress)?;
 
-        let scorer = Scorer::new(&config.scoring).permit(self.permission);
-        let scores = match config.decoding.judged {
-            Judged::Answer => scorer.score(items, &answers.texts),
-            Judged::PromptAndAnswer => scorer.score(items, &after_prompts(items, &answers.texts)),
-        }?;
-        if let Some(metric) = scorer.metrics().first() {
+        let (scores, metrics) = judge(config, self.permission, items, &answers.texts)?;
+        if let Some(metric) = Scorer::new(&config.scoring).metrics().first() {
             let value = metric.value(&scores).map_or("–".to_owned(), |value| format!("{value:.3}"));
             progress.finish(&format!("{} {value}", metric.name));
         }
@@ -90,11 +86,29 @@ impl Examiner<'_> {
         };
         Ok(Scored {
             outcomes: items.iter().zip(answers.texts).zip(scores).map(outcome).collect(),
-            metrics: scorer.metrics().iter().map(metric).collect(),
+            metrics,
             time: started.elapsed(),
             truncated: answers.cut,
         })
     }
+}
+
+/// Scores of answers to items, by the rules of their task, and the metrics that these make, primary first.
+///
+/// # Errors
+/// As [`Scorer::score`].
+pub fn judge(
+    config: &TaskConfig,
+    permission: Permission,
+    items: &[Item],
+    texts: &[Vec<String>],
+) -> Result<(Vec<tasks::Scores>, Vec<compare::Metric>)> {
+    let scorer = Scorer::new(&config.scoring).permit(permission);
+    let scores = match config.decoding.judged {
+        Judged::Answer => scorer.score(items, texts),
+        Judged::PromptAndAnswer => scorer.score(items, &after_prompts(items, texts)),
+    }?;
+    Ok((scores, scorer.metrics().iter().map(metric).collect()))
 }
 
 fn after_prompts(items: &[Item], texts: &[Vec<String>]) -> Vec<Vec<String>> {
@@ -110,6 +124,20 @@ fn output(mut texts: Vec<String>) -> String {
         return texts.swap_remove(0);
     }
     serde_json::to_string(&texts).expect("texts print")
+}
+
+/// The texts that an outcome keeps, of which there are `samples`; or why they are not there.
+///
+/// # Errors
+/// A sentence, if there are others.
+pub fn texts(output: &str, samples: usize) -> Result<Vec<String>, String> {
+    if samples == 1 {
+        return Ok(vec![output.to_owned()]);
+    }
+    let texts: Vec<String> = serde_json::from_str(output)
+        .map_err(|error| format!("its outputs are no lists of {samples} texts: {error}"))?;
+    let found = texts.len();
+    if found == samples { Ok(texts) } else { Err(format!("an output has {found} texts, not {samples}")) }
 }
 
 /// Mean loss of `sequences`: the validation curve.

@@ -22,6 +22,7 @@ pub mod progress;
 pub mod queue;
 pub mod record;
 pub mod reward;
+pub mod rescore;
 pub mod run;
 pub mod scenario;
 pub mod session;

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::TaskArgs;
+
 /// Options of `report`.
 #[derive(Clone, Debug, Args)]
 pub struct ReportArgs {
@@ -22,6 +24,21 @@ pub struct ReportArgs {
     /// Also print the tests between all pairs of methods.
     #[arg(long)]
     pub tests: bool,
+}
+
+/// Options of `rescore`.
+#[derive(Clone, Debug, Args)]
+pub struct RescoreArgs {
+    /// Records, or folders of runs or of records; of each run the newest revision. The next one is written beside it, and the
+    /// old one stays.
+    #[arg(required = true, value_name = "PATH")]
+    pub records: Vec<PathBuf>,
+    /// Only records of this task, by the rules in it: a name or a file [default: all, each by the provided task of its name].
+    #[arg(long, value_name = "TASK")]
+    pub task: Option<String>,
+    /// Where its items are, and what their scoring may do.
+    #[command(flatten)]
+    pub tasks: TaskArgs,
 }
 
 /// Options of `gate`.
