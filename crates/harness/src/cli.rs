@@ -15,7 +15,7 @@ use crate::config::{Scenario, read_task};
 
 pub use adapters::{DoctorArgs, ExportArgs, InterferenceArgs, MergeArgs, MergeIntoBaseArgs, Vote};
 pub use checks::{ClaimsArgs, ParityArgs};
-pub use comparisons::{ContinualArgs, Scale, TableArgs, TuneArgs};
+pub use comparisons::{ContinualArgs, PlanArgs, Scale, TableArgs, TuneArgs};
 pub use records::{GateArgs, ReportArgs, RescoreArgs};
 
 /// Implements and compares parameter-efficient fine-tuning methods: every method through the same loop, on the same
@@ -54,8 +54,9 @@ pub enum Command {
     Continual(ContinualArgs),
     /// Find each method's learning rate with one budget for all, and compare what was chosen with the defaults.
     Tune(TuneArgs),
-    /// Say what a run would do: modules adapted, trainable parameters, predicted memory and time.
-    Plan(RunArgs),
+    /// Say what a run would do: modules adapted, trainable parameters, predicted memory and time, and which differences it
+    /// could tell apart.
+    Plan(PlanArgs),
     /// Print the whole effective configuration of a run.
     Show(RunArgs),
     /// List what there is.
@@ -79,9 +80,9 @@ pub enum Command {
     QuantizationError(QuantizationErrorArgs),
     /// Report any set of records: tables, plots, and a page that needs no network.
     Report(ReportArgs),
-    /// Compare new records with a baseline: fails when a score fell or training got slower, and says which.
     /// Score stored answers again by the rules that a task has today, without running anything.
     Rescore(RescoreArgs),
+    /// Compare new records with a baseline: fails when a score fell or training got slower, and says which.
     Gate(GateArgs),
     /// Write an adapter in a form that another program reads, or say why there is none.
     Export(ExportArgs),
@@ -144,7 +145,8 @@ pub struct StorageArgs {
 /// What tasks need besides their files.
 #[derive(Clone, Debug, Default, Args)]
 pub struct TaskArgs {
-    /// Folder of data files, for tasks that read files.
+    /// Where the files of tasks are: a folder, or a repository of the hub as `hf:OWNER/NAME[@REVISION]` [default: the
+    /// repository that the task's file names].
     #[arg(long, value_name = "DIR")]
     pub data: Option<Place>,
     /// Lay a preset of the task files over them: `reference` does as the paper's own code does.
@@ -165,15 +167,15 @@ impl TaskArgs {
         Ok(self.preset.as_deref().map_or(Ok(task.clone()), |preset| task.preset(preset))?)
     }
 
-    /// What generated code may do.
-    pub fn permission(&self) -> Permission {
-        if self.allow_unsafe_code_execution { Permission::Unsafe } else { Permission::Isolated }
-    }
     /// Where files are looked for.
     pub fn place(&self) -> Place {
         self.data.clone().unwrap_or_default()
     }
 
+    /// What generated code may do.
+    pub fn permission(&self) -> Permission {
+        if self.allow_unsafe_code_execution { Permission::Unsafe } else { Permission::Isolated }
+    }
 }
 
 /// Options of `run`, `plan` and `show`.

@@ -1,9 +1,35 @@
 //! Options of the commands that run more than a suite.
 
+use std::path::PathBuf;
+
 use clap::{Args, ValueEnum};
 
 use super::RunArgs;
 use crate::tune::{Budget, Strategy};
+
+/// Options of `plan`.
+#[derive(Clone, Debug, Args)]
+pub struct PlanArgs {
+    /// Options of `run`.
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// Records of the same tasks, from which it is estimated how often methods disagree and how much seeds differ [default:
+    /// assumed, as said below the table]; repeatable.
+    #[arg(long, value_name = "PATH")]
+    pub from: Vec<PathBuf>,
+    /// The difference that is to be found, in points.
+    #[arg(long, default_value_t = 1.0, value_name = "POINTS", value_parser = points)]
+    pub tell: f64,
+}
+
+fn points(text: &str) -> Result<f64, String> {
+    let points: f64 = text.parse().map_err(|_| "expected a number".to_owned())?;
+    if points > 0.0 && points < 100.0 {
+        Ok(points)
+    } else {
+        Err("expected a number between 0 and 100".to_owned())
+    }
+}
 
 /// Options of `continual`.
 #[derive(Clone, Debug, Args)]

@@ -2,14 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use compare::Run;
+use compare::stats::power::SeedNoise;
 use compare::table::{TerminalStyle, bytes, duration, listing};
+use indexmap::IndexMap;
 use models::{ModelConfig, ModelSource};
 use peft_core::{Adaptable, ModelShape, Part, Site, Targets, device};
-use tasks::{Encoded, Split, Task};
+use tasks::{Aggregate, Encoded, Scorer, Split, Task};
 
 use super::{print, use_threads};
-use crate::cli::RunArgs;
+use crate::cli::{PlanArgs, RunArgs};
 use crate::config::{Experiment, RunOptions, resolve};
+use crate::power::{Assumption, fewest_answers};
 use crate::predict::{Basis, Prediction};
 use crate::progress::Display;
 use crate::session::Text;
@@ -18,7 +22,19 @@ use crate::{Result, builtin};
 
 const HEADER: [&str; 8] = ["task", "method", "layers", "trainable", "%", "steps", "memory ≈", "training ≈"];
 
-pub(super) fn execute(args: &RunArgs) -> Result<()> {
+pub(super) fn execute(args: &PlanArgs) -> Result<()> {
+    let mut records: Vec<Run> = Vec::new();
+    for path in &args.from {
+        records.extend(compare::collect(path)?);
+    }
+    let tasks = runs(&args.run)?;
+    print(&power(&tasks, &compare::latest(records).runs, args)?);
+    Ok(())
+}
+
+/// What the runs do and take; the tasks that could be read.
+fn runs(args: &RunArgs) -> Result<IndexMap<String, Examined>> {
+    let mut examined = IndexMap::new();
     use_threads(args.model.threads);
     let device = device::parse(&args.model.device)?;
     let options = RunOptions::new(args);
@@ -33,6 +49,7 @@ pub(super) fn execute(args: &RunArgs) -> Result<()> {
             rows.push(plan.row(experiment, None)?);
             continue;
         };
+        examined.entry(experiment.task.name.clone()).or_insert(plan.examined);
         let (config, parameters) = (&plan.config, plan.parameters);
         let basis = Basis { config, parameters, data, pad: *pad, device };
         let prediction = basis.predict(experiment, &options)?;
@@ -53,7 +70,7 @@ pub(super) fn execute(args: &RunArgs) -> Result<()> {
     print(&listing(&HEADER, rows, TerminalStyle::detect()));
     if counts_only {
         print("Counts only: without a tokenizer.json beside config.json there are no steps to time.");
-        return Ok(());
+        return Ok(examined);
     }
     print(&format!(
         "about {} of training for {} seed{}; answering comes on top. Measured on the first one and two blocks with \
@@ -62,7 +79,75 @@ pub(super) fn execute(args: &RunArgs) -> Result<()> {
         args.seed_count(),
         if args.seed_count() == 1 { "" } else { "s" },
     ));
-    Ok(())
+    Ok(examined)
+}
+
+/// What a task is scored on.
+#[derive(Clone, Copy, Debug)]
+struct Examined {
+    /// Test items.
+    items: u64,
+    /// Whether its first metric is a mean over items.
+    is_mean: bool,
+}
+
+/// "To tell 1 point apart you need so many items or seeds", for each task.
+fn power(tasks: &IndexMap<String, Examined>, records: &[Run], args: &PlanArgs) -> Result<String> {
+    let unknown = || "–".to_owned();
+    let (seeds, tell) = (u32::try_from(args.run.seed_count()).unwrap_or(u32::MAX), args.tell / 100.0);
+    let mut rows = Vec::new();
+    for (name, examined) in tasks {
+        let assumption = Assumption::of(records, name)?;
+        let items = examined.items;
+        let mut row = vec![name.clone(), format!("{items} × {seeds}")];
+        if examined.is_mean {
+            let plan = assumption.plan(seeds);
+            let least = plan.detectable_difference(items).ok();
+            row.push(least.map_or_else(unknown, |least| format!("{:.1} points", 100.0 * least)));
+            let counts = [
+                plan.items_needed(tell).ok().map(|items| (items, seeds)),
+                plan.seeds_needed(tell, items).ok().map(|seeds| (items, seeds)),
+                fewest_answers(&assumption, tell),
+            ];
+            let shown = |(items, seeds): (u64, u32)| format!("{items} × {seeds}");
+            row.extend(counts.map(|count| count.map_or_else(unknown, shown)));
+        } else {
+            row.extend([(); 4].map(|()| unknown()));
+        }
+        let SeedNoise { sd, item_correlation } = assumption.noise;
+        row.push(format!("{:.1} %", 100.0 * assumption.discordance));
+        row.push(format!("{:.1} points, {item_correlation:.2}", 100.0 * sd));
+        row.push(if examined.is_mean {
+            assumption.source
+        } else {
+            "its first metric is no mean over items".to_owned()
+        });
+        rows.push(row);
+    }
+    if rows.is_empty() {
+        return Ok(String::new());
+    }
+    let points = format!("{} point{}", args.tell, if args.tell == 1.0 { "" } else { "s" });
+    let more_items = format!("{points}: more items");
+    let header = [
+        "task",
+        "items × seeds",
+        "tells apart",
+        &more_items,
+        "more seeds",
+        "fewest answers",
+        "disagree",
+        "seed noise",
+        "from",
+    ];
+    Ok(format!(
+        "{}\nWhat two methods must differ by to be told apart on the planned items and seeds (chance 80 %, level 5 %, one \
+         pair); then what would tell {points} apart: more items, more seeds, or both with the fewest answers (– where no \
+         number does). It rests on the share of items on which one of the two is right, on how much a score differs between \
+         seeds, and on how alike seeds see an item{}.",
+        listing(&header, rows, TerminalStyle::detect()),
+        if records.is_empty() { "; `--from RECORDS` estimates them from earlier runs" } else { "" },
+    ))
 }
 
 /// One run before it is run.
@@ -74,6 +159,7 @@ struct Plan {
     sites: Vec<Site>,
     /// The training split and the padding token; none where the folder holds no tokenizer.
     data: Option<(Encoded, u32)>,
+    examined: Examined,
 }
 
 impl Plan {
@@ -85,12 +171,24 @@ impl Plan {
         let parameters = model.count_parameters();
         let head = count_head(&mut model);
         if files.find("tokenizer.json")?.is_none() {
-            return Ok(Self { config, parameters, head, sites, data: None });
+            return Ok(Self {
+                config,
+                parameters,
+                head,
+                sites,
+                data: None,
+                examined: Examined { items: 0, is_mean: false },
+            });
         }
         let text = Text::load(&files)?;
         let task = Task::load_from(experiment.task.clone(), &args.tasks.place())?;
+        let first = Scorer::new(&task.config().scoring).metrics().first().copied();
+        let examined = Examined {
+            items: task.items(Split::Test).len() as u64,
+            is_mean: first.is_some_and(|metric| metric.aggregate == Aggregate::Mean),
+        };
         let train = model.examples(task.config(), &text, task.require(Split::Train)?)?;
-        Ok(Self { config, parameters, head, sites, data: Some((train, text.tokenizer.pad())) })
+        Ok(Self { config, parameters, head, sites, data: Some((train, text.tokenizer.pad())), examined })
     }
 
     fn row(&self, experiment: &Experiment, prediction: Option<&Prediction>) -> Result<Vec<String>> {
