@@ -13,7 +13,9 @@ use tasks::{Permission, Place, TaskConfig};
 use crate::Result;
 use crate::config::{Scenario, read_task};
 
-pub use adapters::{DoctorArgs, ExportArgs, InterferenceArgs, MergeArgs, MergeIntoBaseArgs, Vote};
+pub use adapters::{
+    DoctorArgs, ExportArgs, FidelityArgs, InterferenceArgs, MergeArgs, MergeIntoBaseArgs, MergingArgs, Vote,
+};
 pub use checks::{ClaimsArgs, ParityArgs};
 pub use comparisons::{ContinualArgs, PlanArgs, Scale, TableArgs, TuneArgs};
 pub use records::{GateArgs, ReportArgs, RescoreArgs};
@@ -70,10 +72,12 @@ pub enum Command {
     Generate(GenerateArgs),
     /// Make the built-in model from generated text.
     Pretrain(PretrainArgs),
-    /// Combine several adapters into one.
+    /// Combine several adapters into one, or into a model.
     Merge(MergeArgs),
     /// Say how far adapters get in each other's way, before they are merged.
     Interference(InterferenceArgs),
+    /// Say what is lost when an adapter is merged into the weights, cast, quantized, or merged with others.
+    Fidelity(FidelityArgs),
     /// Write a model with an adapter merged into its weights, in Hugging Face layout.
     MergeIntoBase(MergeIntoBaseArgs),
     /// Measure what 4 bits lose of a model's weights, and how much LoftQ and QPiSSA bring back.

@@ -5,6 +5,7 @@ mod continual;
 mod doctor;
 mod eval;
 mod export;
+mod fidelity;
 mod gate;
 mod generate;
 mod interference;
@@ -46,6 +47,7 @@ pub fn dispatch(cli: Cli) -> Result<()> {
         Command::Pretrain(args) => pretrain::execute(&args),
         Command::Merge(args) => merge::execute(&args),
         Command::Interference(args) => interference::execute(&args),
+        Command::Fidelity(args) => fidelity::execute(&args),
         Command::MergeIntoBase(args) => merge_into_base::execute(&args),
         Command::QuantizationError(args) => quantization_error::execute(&args),
         Command::Report(args) => report::execute(&args),

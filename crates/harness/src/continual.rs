@@ -30,6 +30,8 @@ pub struct Learned {
     pub seed: u64,
     /// The accuracy matrix.
     pub sequence: Sequence,
+    /// The finished cell of the last stage.
+    pub key: String,
     /// The scores after learning all tasks at once.
     pub joint: Option<Vec<Option<MetricValue>>>,
 }
@@ -73,7 +75,8 @@ pub fn learn(
         start = Some(key);
     }
     let joint = references.joint.then(|| joint(queue, experiments, &data, &matrix, seed)).transpose()?;
-    Ok(Learned { method: experiments[0].method.info.name, seed, sequence: matrix, joint })
+    let key = start.expect("a sequence has tasks");
+    Ok(Learned { method: experiments[0].method.info.name, seed, sequence: matrix, key, joint })
 }
 
 /// All tasks at once, in the steps of all of them together.

@@ -13,6 +13,7 @@ pub mod doctor;
 pub mod evaluate;
 pub mod export;
 pub mod feed;
+pub mod fidelity;
 pub mod interrupt;
 pub mod memory;
 pub mod parity;
@@ -30,6 +31,7 @@ pub mod session;
 pub mod solver;
 pub mod train;
 pub mod tune;
+pub mod updates;
 
 mod error;
 

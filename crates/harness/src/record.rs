@@ -46,7 +46,7 @@ pub(crate) fn common(record: &mut RunRecord, experiment: &Experiment, context: &
     let session = &*context.session;
     record.suite.clone_from(&experiment.suite);
     record.model = Model { name: session.name.clone(), fingerprint: Some(session.fingerprint.clone()) };
-    record.environment = environment(session);
+    record.environment = environment(session.learner.device());
     let prepared = context.prepared;
     let repeated = &prepared.overlap.prompt;
     if repeated.test_in_train + repeated.test_in_validation > 0 {
@@ -111,11 +111,11 @@ pub fn score(record: &mut RunRecord, scored: &Scored) -> Result<()> {
 }
 
 /// Versions, device, machine, source tree.
-pub fn environment(session: &Session<Box<dyn Solver>>) -> Environment {
+pub fn environment(device: tch::Device) -> Environment {
     Environment {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         libtorch: Some("2.11 (tch 0.24.0)".to_owned()),
-        device: Some(format!("{:?}", session.learner.device())),
+        device: Some(format!("{device:?}")),
         threads: u32::try_from(tch::get_num_threads()).ok(),
         os: Some(format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)),
         cpu: processor(),

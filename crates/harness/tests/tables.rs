@@ -25,13 +25,16 @@ fn every_table_plans_at_its_size() {
     assert!(tables::provided_names().iter().all(|name| listed.contains(name.as_str())), "{listed}");
 }
 
+/// Fewer leave AdaLoRA's budget no step between its marks, and nothing of LoRI-S's calibration by a tenth of the run.
+const STEPS: &str = "10";
+
 /// In one folder, so that what tables have in common runs once.
 #[test]
 fn every_table_runs_on_the_built_in_suite() {
     let folder = tempfile::tempdir().unwrap();
     let (out, tiny) = (folder.path().to_str().unwrap(), tiny());
     for name in tables::provided_names() {
-        let mut args = vec!["table", &name, "--scale", "mini", "--max-steps", "2", "--seeds", "1"];
+        let mut args = vec!["table", &name, "--scale", "mini", "--max-steps", STEPS, "--seeds", "1"];
         args.extend(["--threads", "1", "--quiet", "--checkpoint-every", "0", "--out", out]);
         args.extend(tiny.iter().map(String::as_str));
         let output = run(&args);
@@ -39,6 +42,25 @@ fn every_table_runs_on_the_built_in_suite() {
         let written = std::fs::read_to_string(folder.path().join(format!("{name}.md"))).unwrap();
         assert!(written.contains("arXiv"), "{written}");
     }
+}
+
+/// A row that fails is named at the end, after the others were run and the table was printed.
+#[test]
+fn a_row_that_fails_fails_the_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().to_str().unwrap();
+    let tiny = tiny();
+    // Two steps leave AdaLoRA's budget no room, and are enough for its neighbours.
+    let mut args = vec!["table", "adalora-1", "--scale", "mini", "--max-steps", "2", "--seeds", "1"];
+    args.extend(["--threads", "1", "--checkpoint-every", "0", "--out", out]);
+    args.extend(tiny.iter().map(String::as_str));
+    let output = run(&args);
+    assert!(!output.status.success(), "{}", text(&output));
+    let failed =
+        String::from_utf8_lossy(&output.stderr).lines().rev().take(20).collect::<Vec<_>>().join("\n");
+    assert!(failed.contains("adalora-1 · AdaLoRA"), "{failed}");
+    let written = std::fs::read_to_string(folder.path().join("adalora-1.md")).unwrap();
+    assert!(written.contains("LoRA") && written.contains("not run"), "{written}");
 }
 
 #[test]

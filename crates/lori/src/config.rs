@@ -71,6 +71,8 @@ pub struct SparseConfig {
     pub sparsity: f64,
     /// Which entries compete for staying.
     pub granularity: Granularity,
+    /// Which of the competing entries stay.
+    pub keep: Keep,
     /// Which A the masked run trains under.
     pub a: FreshOrSame,
     /// Calibrates inside this run, for so long, instead of taking the mask from a LoRI-D run.
@@ -82,6 +84,17 @@ pub struct SparseConfig {
     /// A file of masks (`mask.<module>`, any integer or boolean kind) instead of either.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mask: Option<PathBuf>,
+}
+
+/// The entries of B that stay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Keep {
+    /// Those that calibration made largest.
+    #[default]
+    Largest,
+    /// As many, drawn uniformly by the seed of the run: what calibration is worth. Nothing is calibrated.
+    Random,
 }
 
 /// The A of the masked run.
@@ -107,6 +120,7 @@ impl Default for SparseConfig {
             alpha_pattern,
             sparsity: 0.9,
             granularity: Granularity::Model,
+            keep: Keep::Largest,
             a: FreshOrSame::Fresh,
             calibration_steps: None,
             calibration_lr: None,
@@ -123,6 +137,17 @@ impl SparseConfig {
         if let (Some(mask), Some(_)) = (&self.mask, &self.calibration_steps) {
             let reason = "a mask file and `calibration_steps` exclude each other";
             return Err(Error::config("mask", mask.display(), reason));
+        }
+        if self.keep == Keep::Random {
+            let contradictions = [
+                ("mask", self.mask.is_some()),
+                ("calibration_steps", self.calibration_steps.is_some()),
+                ("a", self.a == FreshOrSame::Same),
+            ];
+            if let Some((name, _)) = contradictions.into_iter().find(|(_, set)| *set) {
+                let reason = format!("a random mask needs no calibration, so `{name}` has nothing to say");
+                return Err(Error::config("keep", "random", reason));
+            }
         }
         if let (Some(lr), None) = (self.calibration_lr, self.calibration_steps) {
             return Err(Error::config(

@@ -5,7 +5,7 @@ mod dense;
 mod mask;
 mod sparse;
 
-pub use config::{DenseConfig, FreshOrSame, SparseConfig};
+pub use config::{DenseConfig, FreshOrSame, Keep, SparseConfig};
 pub use dense::{LORI_D, LoriD};
 pub use mask::{Granularity, masks};
 pub use sparse::{LORI_S, LoriS};

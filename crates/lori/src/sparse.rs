@@ -1,12 +1,13 @@
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 use peft_core::{
     Attached, Continuation, Error, Method, MethodInfo, ModelShape, Need, Param, Params, PeftFormat, Phase,
-    PhaseContext, Place, Purpose, Result, Site, StateDict, parse_settings, resolve_settings, tensor_file,
+    PhaseContext, Place, Purpose, Result, Seeds, Site, StateDict, init, parse_settings, resolve_settings,
+    tensor_file,
 };
 
 use crate::dense::Factors;
-use crate::{FreshOrSame, LORI_D, SparseConfig, mask};
+use crate::{FreshOrSame, Keep, LORI_D, SparseConfig, mask};
 
 /// The registry entry.
 pub const LORI_S: MethodInfo = MethodInfo {
@@ -62,8 +63,17 @@ impl LoriS {
         Ok(Self { config, factors, placed: Vec::new(), masks: None, calibrated: None })
     }
 
-    /// The masks from a file or from the calibration run, if there is one.
-    fn known_masks(&self, sites: &[Site]) -> Result<Option<Vec<Tensor>>> {
+    /// The masks from a file, from the calibration run, or drawn from `seeds`, if they are known before training.
+    fn known_masks(&self, sites: &[Site], seeds: &Seeds) -> Result<Option<Vec<Tensor>>> {
+        if self.config.keep == Keep::Random {
+            // The largest of random numbers are a random choice.
+            let draw = |site: &Site| {
+                let shape = [site.shape.out_features, self.factors.ranks.rank(site)];
+                init::normal(&shape, 1.0, &mut seeds.child("mask").child(&site.name).rng(), Device::Cpu)
+            };
+            let drawn: Vec<Tensor> = sites.iter().map(draw).collect();
+            return mask::masks(sites, &drawn, self.config.sparsity, self.config.granularity).map(Some);
+        }
         if let Some(path) = &self.config.mask {
             let (tensors, _) = tensor_file::read(path)?;
             let of =
@@ -81,7 +91,10 @@ impl LoriS {
 
 impl Method for LoriS {
     fn needs(&self) -> Option<Need> {
-        (self.config.mask.is_none() && self.config.calibration_steps.is_none()).then(|| {
+        let calibrated_elsewhere = self.config.keep == Keep::Largest
+            && self.config.mask.is_none()
+            && self.config.calibration_steps.is_none();
+        calibrated_elsewhere.then(|| {
             let settings = toml::Table::try_from(self.config.dense()).expect("settings are a table");
             Need { method: LORI_D.name, settings }
         })
@@ -95,7 +108,7 @@ impl Method for LoriS {
     fn begin(&mut self, sites: &[Site], shared: &mut Params<'_>) -> Result<()> {
         self.factors.ranks.check(sites)?;
         if shared.purpose() == Purpose::Train {
-            self.masks = self.known_masks(sites)?;
+            self.masks = self.known_masks(sites, shared.seeds())?;
         }
         Ok(())
     }

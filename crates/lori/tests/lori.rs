@@ -107,6 +107,29 @@ fn calibration_within_the_run() {
     }
 }
 
+/// As many entries as the largest, of every matrix alike, others under another seed, and no other run is needed.
+#[test]
+fn a_random_mask_has_the_density_and_nothing_of_a_calibration() {
+    let settings = format!("{BASE}sparsity = 0.75\nkeep = 'random'\n");
+    assert!((LORI_S.build)(settings.parse().unwrap()).unwrap().needs().is_none());
+    let masks = |seed| -> Vec<Tensor> {
+        let run = Trained::run(&LORI_S, &settings.parse().unwrap(), &find, (Kind::Float, &AsLoaded), 2, seed)
+            .unwrap();
+        run.attachment.store().trainables().map(|(_, entry)| entry.mask().unwrap().copy()).collect()
+    };
+    let (first, again, other) = (masks(0), masks(0), masks(1));
+    assert_eq!(first, again);
+    assert_ne!(first, other);
+    let kept = |mask: &Tensor| mask.sum(Kind::Int64).int64_value(&[]);
+    let all: usize = first.iter().map(Tensor::numel).sum();
+    assert_eq!(first.iter().map(kept).sum::<i64>(), (0.25 * all as f64) as i64);
+    for mask in &first {
+        // Five standard deviations of a share of a quarter.
+        let (n, share) = (mask.numel() as f64, kept(mask) as f64 / mask.numel() as f64);
+        assert!((share - 0.25).abs() < 5.0 * (0.25 * 0.75 / n).sqrt(), "{share} of {n}");
+    }
+}
+
 #[test]
 fn masks_from_a_file() {
     let folder = tempfile::tempdir().unwrap();
@@ -141,6 +164,8 @@ fn settings_that_contradict_are_refused() {
     for (settings, field) in [
         ("sparsity = 1.0", "sparsity"),
         ("mask = 'x'\ncalibration_steps = 3", "mask"),
+        ("keep = 'random'\ncalibration_steps = 3", "keep"),
+        ("keep = 'random'\na = 'same'", "keep"),
         ("calibration_lr = 0.1", "calibration_lr"),
         ("rank = 0", "rank"),
     ] {

@@ -5,7 +5,7 @@ use peft_core::{Error, Result};
 
 use crate::prune::Prune;
 use crate::ties::{Election, elect};
-use crate::{Factors, truncate};
+use crate::{Factors, Update, truncate};
 
 /// What is combined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub enum Space {
     Factors,
     /// The updates, truncated to a rank (that of the largest adapter where `None`).
     Updates(Option<i64>),
+    /// The updates, whole: for the weights of a model.
+    Whole,
 }
 
 /// How adapters are combined.
@@ -79,8 +81,28 @@ impl Recipe {
         Ok(Self { space, prune, election })
     }
 
-    /// What one adapter alone is combined by.
-    pub(crate) const ALONE: Self = Self { space: Space::Factors, prune: Prune::None, election: None };
+    /// The same operation on whole updates: every way has it, and nothing is lost to a rank. `linear` and `cat` are one there.
+    #[must_use]
+    pub fn whole(self) -> Self {
+        Self { space: Space::Whole, ..self }
+    }
+
+    /// What one adapter alone is combined by, so that at weight 1 it is itself: there is nobody to make room for. Only a
+    /// rank that was asked for still counts.
+    pub(crate) fn alone(self) -> Self {
+        let space = match self.space {
+            Space::Updates(None) | Space::Stacked => Space::Factors,
+            space => space,
+        };
+        Self { space, prune: Prune::None, election: None }
+    }
+
+    /// The same of the updates themselves.
+    fn sum_of_updates(&self, parts: &[(&impl Updating, f64)], rng: &mut impl Rng) -> Tensor {
+        let (updates, weights): (Vec<Tensor>, Vec<f64>) =
+            parts.iter().map(|(part, weight)| (part.update(), *weight)).unzip();
+        self.sum(&updates, &weights, rng)
+    }
 
     /// `Σ c_t·x_t`, pruned, by election or not.
     fn sum(&self, tensors: &[Tensor], coefficients: &[f64], rng: &mut impl Rng) -> Tensor {
@@ -92,6 +114,63 @@ impl Recipe {
                     pruned.iter().zip(coefficients).map(|(tensor, coefficient)| tensor * *coefficient);
                 weighted.reduce(|sum, next| sum + next).expect("at least one adapter")
             }
+        }
+    }
+}
+
+/// What has an update.
+trait Updating {
+    fn update(&self) -> Tensor;
+}
+
+impl Updating for Factors {
+    fn update(&self) -> Tensor {
+        Self::update(self)
+    }
+}
+
+impl Updating for Update {
+    fn update(&self) -> Tensor {
+        self.weight()
+    }
+}
+
+/// The merged update of one module, from those of the adapters that have it and their weights: low-rank where all are and
+/// the space allows.
+///
+/// # Errors
+/// As [`combine`]; [`Error::Unsupported`] where a dense update would have to take part as factors, and where it is to be
+/// truncated to a rank that nobody names.
+pub fn combine_updates(recipe: &Recipe, parts: &[(&Update, f64)], rng: &mut impl Rng) -> Result<Update> {
+    let low_rank: Option<Vec<(&Factors, f64)>> = parts
+        .iter()
+        .map(|(update, weight)| match update {
+            Update::LowRank(factors) => Some((factors, *weight)),
+            Update::Dense(_) => None,
+        })
+        .collect();
+    let refuse = |doing: &str, reason: &str| {
+        let what = format!("{doing} an update that is no product of two thin matrices");
+        Err(Error::Unsupported { what, reason: reason.to_owned() })
+    };
+    let plain = recipe.prune == Prune::None && recipe.election.is_none();
+    match (recipe.space, low_rank) {
+        (Space::Whole, _) | (Space::Stacked, None) => Ok(Update::Dense(recipe.sum_of_updates(parts, rng))),
+        (_, Some(parts)) => Ok(Update::LowRank(combine(recipe, &parts, rng)?)),
+        // Nothing to have cross terms with.
+        (Space::Factors, None) if parts.len() == 1 && plain => {
+            Ok(Update::Dense(recipe.sum_of_updates(parts, rng)))
+        }
+        (Space::Factors, None) => refuse(
+            "adding the factors of",
+            "it has none; `cat`, `svd` and the ways with `_svd` work on updates, and into a model every way does",
+        ),
+        (Space::Updates(None), None) => {
+            refuse("truncating", "its own rank may be full; say to which rank (`--rank`)")
+        }
+        (Space::Updates(Some(rank)), None) => {
+            let (b, a) = truncate::matrix(&recipe.sum_of_updates(parts, rng), rank)?;
+            Ok(Update::LowRank(Factors { b, a, scaling: 1.0 }))
         }
     }
 }
@@ -123,6 +202,11 @@ pub fn combine(recipe: &Recipe, parts: &[(&Factors, f64)], rng: &mut impl Rng) -
             let a = recipe.sum(&tensors(|factors| &factors.a), &of_a, rng);
             (recipe.sum(&tensors(|factors| &factors.b), &of_b, rng), a)
         }
+        Space::Whole => {
+            let sum = recipe.sum_of_updates(parts, rng);
+            let identity = Tensor::eye(sum.size()[1], (sum.kind(), sum.device()));
+            (sum, identity)
+        }
         Space::Updates(rank) => {
             let largest = parts.iter().map(|(factors, _)| factors.rank()).max().unwrap_or(1);
             let rank = rank.unwrap_or(largest);
@@ -130,9 +214,7 @@ pub fn combine(recipe: &Recipe, parts: &[(&Factors, f64)], rng: &mut impl Rng) -
                 let (b, a) = stacked(parts);
                 truncate::product(&b, &a, rank)?
             } else {
-                let updates: Vec<Tensor> = parts.iter().map(|(factors, _)| factors.update()).collect();
-                let weights: Vec<f64> = parts.iter().map(|(_, weight)| *weight).collect();
-                truncate::matrix(&recipe.sum(&updates, &weights, rng), rank)?
+                truncate::matrix(&recipe.sum_of_updates(parts, rng), rank)?
             }
         }
     };

@@ -41,6 +41,15 @@ impl Factors {
     }
 }
 
+/// Whether [`updates`] can read `file` without its base: its layout is that of LoRA, and nothing in it is relative to more
+/// than that.
+///
+/// # Errors
+/// [`Error::Format`] if it has no type.
+pub fn is_plain(file: &AdapterFile) -> Result<bool> {
+    Ok(file.peft_type()? == "LORA" && !flag(&file.config, "use_dora") && starts_from_zero(&file.config))
+}
+
 /// The updates of a file of plain LoRA layout, by module.
 ///
 /// # Errors
@@ -55,18 +64,13 @@ pub fn updates(file: &AdapterFile) -> Result<BTreeMap<String, Factors>> {
     };
     let peft_type = file.peft_type()?;
     if peft_type != "LORA" {
-        return refuse(
-            peft_type,
-            "only the layout of plain LoRA is merged; `harness export --for peft` writes it",
-        );
+        return refuse(peft_type, "what it adds to the weights is known beside its base alone");
     }
     if flag(&file.config, "use_dora") {
         return refuse("`use_dora`", "magnitudes rescale the whole weight, which no sum of updates can hold");
     }
     if !starts_from_zero(&file.config) {
-        let reason =
-            "its update is relative to an edited base; `harness export --for peft` writes the plain form";
-        return refuse("`init_lora_weights`", reason);
+        return refuse("`init_lora_weights`", "its update is relative to an edited base");
     }
     let fields = LoraFields::read(&file.config)?;
     let kind =
@@ -93,6 +97,13 @@ pub fn updates(file: &AdapterFile) -> Result<BTreeMap<String, Factors>> {
         }
         let own = |tensor: &Tensor| tensor.detach().to_kind(Kind::Float);
         found.insert(module.to_owned(), Factors { b: own(b), a: own(a), scaling: ranks.scaling(&site) });
+    }
+    let whole = |name: &&String| ["embed_tokens", "wte", "lm_head"].iter().any(|part| name.contains(part));
+    if let Some(name) = file.tensors.keys().filter(whole).find(|name| !name.contains(".lora_")) {
+        return refuse(
+            &format!("`{name}`"),
+            "it holds a whole embedding or output head, perhaps of another vocabulary, and no sum of updates does",
+        );
     }
     let known = |name: &String| {
         [A, B].iter().any(|leaf| name.strip_suffix(leaf).is_some_and(|module| found.contains_key(module)))

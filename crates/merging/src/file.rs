@@ -7,59 +7,108 @@ use peft_core::tensor_file::Metadata;
 use peft_core::{Error, Result, Seeds, StateDict};
 use serde_json::json;
 
-use crate::{Factors, Recipe, combine, updates};
+use crate::{Factors, Recipe, Update, Updates, combine_updates};
 
 /// An adapter and its weight in a merge.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Contribution<'a> {
-    /// The adapter.
-    pub file: &'a AdapterFile,
+    /// What the adapter adds to each module.
+    pub updates: &'a Updates,
     /// w.
     pub weight: f64,
 }
 
-/// The merged adapter, as a file of plain LoRA layout, and its factors by module.
+/// The merged updates by module; low-rank ones are padded to one rank, since not every reader knows rank patterns.
 ///
 /// # Errors
-/// As [`updates`] and [`combine`], with the module; [`Error::WrongBase`] if the adapters were made for different bases.
+/// As [`combine_updates`], with the module.
 ///
 /// # Panics
 /// If there is no contribution.
-pub fn merge(
-    contributions: &[Contribution<'_>],
-    recipe: &Recipe,
-    seeds: &Seeds,
-) -> Result<(AdapterFile, BTreeMap<String, Factors>)> {
-    let first = contributions.first().expect("something to merge").file;
-    for Contribution { file, .. } in contributions {
-        if let (Some(ours), Some(theirs)) = (first.metadata.get(FINGERPRINT), file.metadata.get(FINGERPRINT))
-            && ours != theirs
-        {
-            return Err(Error::WrongBase {
-                origin: file.origin.clone(),
-                theirs: theirs.clone(),
-                ours: ours.clone(),
-            });
-        }
-    }
-    let recipe = if contributions.len() == 1 { &Recipe::ALONE } else { recipe };
-    let all = contributions.iter().map(|c| Ok((updates(c.file)?, c.weight))).collect::<Result<Vec<_>>>()?;
-    let modules: BTreeSet<&String> = all.iter().flat_map(|(updates, _)| updates.keys()).collect();
-    let mut merged = BTreeMap::new();
+pub fn merge(contributions: &[Contribution<'_>], recipe: &Recipe, seeds: &Seeds) -> Result<Updates> {
+    assert!(!contributions.is_empty(), "something to merge");
+    let recipe = if contributions.len() == 1 { recipe.alone() } else { *recipe };
+    let modules: BTreeSet<&String> = contributions.iter().flat_map(|one| one.updates.keys()).collect();
+    let mut merged = Updates::new();
     for module in modules {
-        let parts: Vec<(&Factors, f64)> =
-            all.iter().filter_map(|(updates, weight)| Some((updates.get(module)?, *weight))).collect();
-        let factors = combine(recipe, &parts, &mut seeds.child(module).rng())
+        let parts: Vec<(&Update, f64)> =
+            contributions.iter().filter_map(|one| Some((one.updates.get(module)?, one.weight))).collect();
+        let update = combine_updates(&recipe, &parts, &mut seeds.child(module).rng())
             .map_err(|error| Error::site(module.as_str(), error.to_string()))?;
-        merged.insert(module.clone(), factors);
+        merged.insert(module.clone(), update);
     }
-    let rank = merged.values().map(Factors::rank).max().unwrap_or(1);
-    let merged = merged.into_iter().map(|(module, factors)| (module, factors.padded(rank))).collect();
-    Ok((file(first, &merged, rank), merged))
+    let rank = rank(&merged);
+    let padded = |update| match update {
+        Update::LowRank(factors) => Update::LowRank(factors.padded(rank)),
+        dense @ Update::Dense(_) => dense,
+    };
+    Ok(merged.into_iter().map(|(module, update)| (module, padded(update))).collect())
 }
 
-/// α = r, so that every scaling is 1; one rank for all, since not every reader knows rank patterns.
-fn file(first: &AdapterFile, merged: &BTreeMap<String, Factors>, rank: i64) -> AdapterFile {
+/// The largest rank of low-rank updates; 1 if there is none.
+pub fn rank(updates: &Updates) -> i64 {
+    let ranks = updates.values().filter_map(|update| match update {
+        Update::LowRank(factors) => Some(factors.rank()),
+        Update::Dense(_) => None,
+    });
+    ranks.max().unwrap_or(1)
+}
+
+/// Whether `files` were made for one base, as far as they say so of the same modules.
+///
+/// # Errors
+/// [`Error::WrongBase`].
+pub fn check_bases(files: &[AdapterFile]) -> Result<()> {
+    let modules = |file: &AdapterFile| -> BTreeSet<String> {
+        file.tensors.keys().filter_map(|name| Some(name.rsplit_once(".lora_")?.0.to_owned())).collect()
+    };
+    let stated = |file: &AdapterFile| file.metadata.get(FINGERPRINT).cloned();
+    let Some((first, rest)) = files.split_first() else { return Ok(()) };
+    for file in rest {
+        if let (Some(ours), Some(theirs)) = (stated(first), stated(file))
+            && ours != theirs
+            && modules(first) == modules(file)
+        {
+            return Err(Error::WrongBase { origin: file.origin.clone(), theirs, ours });
+        }
+    }
+    Ok(())
+}
+
+/// `merged` as a plain LoRA that every reader understands, in the name of `files`, whose bases it shares.
+///
+/// # Errors
+/// [`Error::Unsupported`] if an update is dense.
+///
+/// # Panics
+/// If there is no file.
+pub fn plain_file(files: &[AdapterFile], merged: &Updates) -> Result<AdapterFile> {
+    let first = files.first().expect("something to merge");
+    let mut factors = BTreeMap::new();
+    for (module, update) in merged {
+        let Update::LowRank(low_rank) = update else {
+            return Err(Error::Unsupported {
+                what: format!("writing the merged update of `{module}` as an adapter"),
+                reason: "it is no product of two thin matrices; write it into a model (`--into-model`), or truncate it \
+                         (`--how svd --rank R`)"
+                    .to_owned(),
+            });
+        };
+        factors.insert(module, low_rank);
+    }
+    let same_base =
+        files.iter().all(|file| file.metadata.get(FINGERPRINT) == first.metadata.get(FINGERPRINT));
+    let fingerprint = first.metadata.get(FINGERPRINT).filter(|_| same_base);
+    Ok(file(first, &factors, rank(merged), fingerprint))
+}
+
+/// α = r, so that every scaling is 1.
+fn file(
+    first: &AdapterFile,
+    merged: &BTreeMap<&String, &Factors>,
+    rank: i64,
+    fingerprint: Option<&String>,
+) -> AdapterFile {
     let (rank_pattern, alpha_pattern) = (IndexMap::new(), IndexMap::new());
     let fields = LoraFields { rank, alpha: rank as f64, dropout: 0.0, rank_pattern, alpha_pattern };
     let mut config = fields.write();
@@ -77,7 +126,7 @@ fn file(first: &AdapterFile, merged: &BTreeMap<String, Factors>, rank: i64) -> A
         tensors.insert(format!("{PREFIX}{module}.lora_B.weight"), factors.b.contiguous());
     }
     let mut metadata = Metadata::from([("format".to_owned(), "pt".to_owned())]);
-    if let Some(fingerprint) = first.metadata.get(FINGERPRINT) {
+    if let Some(fingerprint) = fingerprint {
         metadata.insert(FINGERPRINT.to_owned(), fingerprint.clone());
     }
     AdapterFile { config, tensors, metadata, origin: "merged".to_owned() }

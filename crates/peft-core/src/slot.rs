@@ -101,6 +101,11 @@ impl AdaptedLinear {
         &*self.frozen
     }
 
+    /// Whether what is stored in place of the weight is what a residual left of it.
+    pub fn holds_residual(&self) -> bool {
+        self.anchor.is_some()
+    }
+
     /// The bias, if there is one.
     pub fn bias(&self) -> Option<&Parameter> {
         self.bias.as_ref()

@@ -24,7 +24,7 @@ pub(crate) fn departures(run: &TableRun, record: &RunRecord) -> Vec<String> {
         None => found.push("its settings are not recorded".to_owned()),
     }
     let settings = record.config.pointer("/method/settings").unwrap_or(&Value::Null);
-    for (path, text) in run.overrides.iter().filter_map(|o| o.strip_prefix("method.")?.split_once('=')) {
+    for (path, text) in run.method_overrides() {
         let value: toml::Table = format!("v = {text}").parse().expect("an override is TOML");
         let expected = serde_json::to_value(&value["v"]).expect("a TOML value is plain data");
         let actual = path.split('.').try_fold(settings, |at, part| at.get(part)).unwrap_or(&Value::Null);

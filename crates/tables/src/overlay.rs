@@ -1,6 +1,6 @@
 //! Settings in the words of suites and of `--set`, and what of them applies to one run.
 
-use indexmap::IndexMap;
+use indexmap::{IndexMap, IndexSet};
 use serde::Deserialize;
 use toml::{Table, Value};
 
@@ -49,12 +49,30 @@ impl Resolved {
         resolved
     }
 
-    /// As values of `--set`.
-    pub(crate) fn assignments(&self) -> Vec<String> {
-        let sides = [("task", &self.task), ("method", &self.method)];
-        let leaves = sides.into_iter().flat_map(|(side, table)| leaves(table, side));
+    /// As values of `--set` for `method`.
+    pub(crate) fn assignments(&self, method: &str) -> Vec<String> {
+        let leaves = leaves(&self.task, "task").into_iter();
+        let leaves = leaves.chain(leaves_of(&self.method, method));
         leaves.map(|(path, value)| format!("{path}={value}")).collect()
     }
+}
+
+fn leaves_of(settings: &Table, method: &str) -> Vec<(String, Value)> {
+    leaves(settings, &format!("methods.{method}"))
+}
+
+/// What `overlays` say by name of other methods than `method`, as values of `--set`: its run may need a run of theirs, whose
+/// settings are not the row's.
+pub(crate) fn of_others(overlays: &[&Overlay], method: &str, task: &str) -> Vec<String> {
+    let named: IndexSet<&String> = overlays.iter().flat_map(|overlay| overlay.methods.keys()).collect();
+    let others = named.into_iter().filter(|name| *name != method);
+    let said = others.flat_map(|other| {
+        let by_name =
+            overlays.iter().map(|overlay| Overlay { methods: overlay.methods.clone(), ..Overlay::default() });
+        let resolved = Resolved::new(&by_name.collect::<Vec<_>>(), other, task);
+        leaves_of(&resolved.method, other)
+    });
+    said.map(|(path, value)| format!("{path}={value}")).collect()
 }
 
 /// Lays `over` over `under`, table by table.
@@ -94,14 +112,21 @@ mod tests {
         )
         .unwrap();
         let row: Overlay = toml::from_str("method.optimizer.lr = 2e-4").unwrap();
-        let of = |method, task| Resolved::new([&pack, &row], method, task).assignments();
+        let of = |method, task| Resolved::new([&pack, &row], method, task).assignments(method);
         assert_eq!(
             of("dora", "boolq"),
-            ["task.training.epochs=4", "method.alpha=64", "method.optimizer.lr=0.0002", "method.rank=32"]
+            [
+                "task.training.epochs=4",
+                "methods.dora.alpha=64",
+                "methods.dora.optimizer.lr=0.0002",
+                "methods.dora.rank=32"
+            ]
         );
         assert_eq!(
             of("lora", "piqa"),
-            ["task.training.epochs=3", "method.alpha=64", "method.optimizer.lr=0.0002"]
+            ["task.training.epochs=3", "methods.lora.alpha=64", "methods.lora.optimizer.lr=0.0002"]
         );
+        // The row's settings are those of its own method.
+        assert_eq!(of_others(&[&pack, &row], "lora", "boolq"), ["methods.dora.rank=32"]);
     }
 }

@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 use serde::Serialize;
 use tasks::TaskConfig;
 
-use crate::overlay::{Overlay, Resolved};
+use crate::overlay::{Overlay, Resolved, of_others};
 use crate::pack::{Column, Pack, Row};
 use crate::procedure::Procedure;
 
@@ -65,6 +65,10 @@ impl TableRun {
         seeds: u64,
         settings: &[&Overlay],
     ) -> Self {
+        let mut overrides = Resolved::new(settings.iter().copied(), method, task).assignments(method);
+        overrides.extend(of_others(settings, method, task));
+        // It has no settings.
+        overrides.retain(|text| !text.starts_with(&format!("methods.{}.", compare::BASE)));
         Self {
             row: key.to_owned(),
             label: row.label.clone(),
@@ -74,12 +78,24 @@ impl TableRun {
             preset: None,
             suite: None,
             model: None,
-            overrides: Resolved::new(settings.iter().copied(), method, task).assignments(),
+            overrides,
             // The unadapted model is the same under every seed.
             seeds: if method == compare::BASE { 1 } else { seeds },
             trained_on: task.to_owned(),
             procedure: row.procedure.clone(),
         }
+    }
+
+    /// The settings of its method among the overrides: path and value, as TOML.
+    pub fn method_overrides(&self) -> impl Iterator<Item = (&str, &str)> {
+        let prefix = format!("methods.{}.", self.method);
+        self.overrides.iter().filter_map(move |text| text.strip_prefix(&prefix)?.split_once('='))
+    }
+
+    /// The task as other places of a pack name it: `TASK`, or `TASK:PRESET`.
+    pub fn task_and_preset(&self) -> String {
+        let preset = self.preset.iter().map(|preset| format!(":{preset}"));
+        std::iter::once(self.task.clone()).chain(preset).collect()
     }
 
     /// The whole effective task, as a record of this run has it.

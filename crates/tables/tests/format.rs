@@ -50,7 +50,7 @@ fn a_pack_is_read() {
     let pack = Pack::parse(PACK, "own.toml").unwrap();
     let runs = pack.runs(Scale::Paper);
     assert_eq!(runs.len(), 1);
-    assert_eq!(runs[0].overrides, ["method.rank=16", "method.optimizer.lr=0.0001"]);
+    assert_eq!(runs[0].overrides, ["methods.lora.rank=16", "methods.lora.optimizer.lr=0.0001"]);
     assert_eq!(runs[0].model.as_deref(), Some("hf:a/m"));
     assert_eq!((runs[0].preset.as_deref(), runs[0].seeds), (Some("reference"), 1));
     assert_eq!(runs[0].procedure, Procedure::Single);

@@ -88,11 +88,12 @@ fn settings_are_known() {
             let text = std::fs::read_to_string(configs("methods").join(format!("{}.toml", run.method)));
             let file: toml::Table = text.unwrap_or_default().parse().unwrap();
             for assignment in &run.overrides {
-                let (key, _) = assignment.split_once('=').unwrap();
-                let Some(key) = key.strip_prefix("method.") else {
-                    assert!(key.starts_with("task."), "{}: {key}", pack.name);
-                    continue;
-                };
+                assert!(
+                    ["task.", "methods."].iter().any(|side| assignment.starts_with(side)),
+                    "{assignment}"
+                );
+            }
+            for (key, _) in run.method_overrides() {
                 let known = file.contains_key(key) || MORE.contains(&key);
                 assert!(known, "{}: {} has no setting `{key}`", pack.name, run.method);
             }
@@ -138,8 +139,8 @@ fn columns_of_one_training_are_trained_alike() {
     }
 }
 
-fn of_method(run: &TableRun) -> Vec<&String> {
-    run.overrides.iter().filter(|assignment| assignment.starts_with("method.")).collect()
+fn of_method(run: &TableRun) -> Vec<(&str, &str)> {
+    run.method_overrides().collect()
 }
 
 /// Whether a number was copied wrongly shows where the paper prints an average. The tolerance is what rounding of the parts

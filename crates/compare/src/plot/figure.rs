@@ -4,7 +4,7 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 
 use super::style::Pen;
-use super::{Curves, Matrix, Pareto};
+use super::{Curves, Matrix, Pareto, Points};
 
 /// A figure with the words that go with it.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +26,8 @@ pub enum Plot {
     Pareto(Pareto),
     /// Something over the steps of training.
     Curves(Curves),
+    /// Scores by name.
+    Points(Points),
     /// Numbers in rows and columns.
     Matrix(Matrix),
 }
@@ -101,6 +103,7 @@ impl Figure {
         match &self.plot {
             Plot::Pareto(_) => Pareto::SIZE,
             Plot::Curves(curves) => curves.size(),
+            Plot::Points(points) => points.size(),
             Plot::Matrix(matrix) => matrix.size(),
         }
     }
@@ -109,6 +112,7 @@ impl Figure {
         match &self.plot {
             Plot::Pareto(pareto) => pareto.draw(area, pen),
             Plot::Curves(curves) => curves.draw(area, pen).map(|()| Vec::new()),
+            Plot::Points(points) => points.draw(area, pen).map(|()| Vec::new()),
             Plot::Matrix(matrix) => matrix.draw(area, pen).map(|()| Vec::new()),
         }
     }

@@ -140,7 +140,7 @@ impl InlineFigure {
                     Plot::Pareto(pareto) => {
                         links.get(&(task.to_owned(), pareto.points[mark.index].label.clone()))
                     }
-                    Plot::Curves(_) | Plot::Matrix(_) => None,
+                    Plot::Curves(_) | Plot::Points(_) | Plot::Matrix(_) => None,
                 };
                 let (x, y) = mark.at;
                 let words = escaped(&mark.words);
@@ -162,6 +162,7 @@ impl InlineFigure {
             kind: match &figure.plot {
                 Plot::Pareto(_) => "pareto",
                 Plot::Curves(_) => "curves",
+                Plot::Points(_) => "points",
                 Plot::Matrix(_) => "matrix",
             },
             svg: format!(

@@ -76,7 +76,7 @@ pub(super) fn execute(args: &EvalArgs) -> Result<()> {
             run.parameters = record::parameters(&session, attachment);
         }
         run.model.name.clone_from(&session.name);
-        run.environment = record::environment(&session);
+        run.environment = record::environment(session.learner.device());
         record::score(&mut run, &scored)?;
         run.status = Status::Success;
         runs.push(compare::Run { record: run, evidence: Evidence::Items(scored.outcomes) });

@@ -5,10 +5,11 @@ use std::path::Path;
 
 use compare::plot::{Figure, Matrix, Plot, Square};
 use compare::table::{TerminalStyle, listing};
-use merging::{Factors, Interference, interference, updates};
+use merging::{Factors, Interference, interference};
 use peft_core::peft_file::AdapterFile;
 
-use super::print;
+use super::merge::updates_of;
+use super::{print, use_threads};
 use crate::cli::InterferenceArgs;
 use crate::{Error, Result};
 
@@ -18,7 +19,11 @@ pub(super) fn execute(args: &InterferenceArgs) -> Result<()> {
     if args.adapters.len() < 2 {
         return Err(Error::Usage("two adapters at least are compared".to_owned()));
     }
-    let read = |folder: &std::path::PathBuf| Ok(updates(&AdapterFile::read(folder)?)?);
+    use_threads(args.model.threads);
+    let read = |folder: &std::path::PathBuf| {
+        let updates = updates_of(&AdapterFile::read(folder)?, &args.model)?;
+        Ok(updates.into_iter().map(|(module, update)| (module, update.factors())).collect())
+    };
     let adapters: Vec<BTreeMap<String, Factors>> = args.adapters.iter().map(read).collect::<Result<_>>()?;
     let names: Vec<String> = args.adapters.iter().map(|folder| short(folder, &args.adapters)).collect();
     let mut cosines = vec![vec![Some(1.0); adapters.len()]; adapters.len()];
@@ -75,7 +80,7 @@ fn figure(names: &[String], cosines: &[Vec<Option<f64>>]) -> Figure {
 }
 
 /// The part of a path in which it differs from the others, or all of it.
-fn short(folder: &Path, all: &[std::path::PathBuf]) -> String {
+pub(super) fn short(folder: &Path, all: &[std::path::PathBuf]) -> String {
     let parts: Vec<&std::ffi::OsStr> = folder.iter().collect();
     let differs = |index: usize| {
         all.iter().any(|other| other.iter().collect::<Vec<_>>().get(index) != parts.get(index))

@@ -1,8 +1,10 @@
 //! `run --scenario`: a comparison that one file describes.
 
-use compare::plot::{Curves, Figure, Plot, Series, Spacing};
+use compare::plot::Figure;
 use compare::stats::Settings;
+use compare::table::{TerminalStyle, listing};
 use compare::{Run, distinct, latest};
+use indexmap::IndexMap;
 use serde_json::{Value, json};
 
 use super::{continual, print, run, use_threads};
@@ -10,7 +12,7 @@ use crate::cli::{ContinualArgs, RunArgs};
 use crate::config::{AblationPlan, Experiment, MergePlan, Scenario, resolve};
 use crate::progress::Display;
 use crate::queue::{Queue, check_writable, default_folder};
-use crate::scenario::{Varied, ablate, merged};
+use crate::scenario::{Varied, ablate, by_method, by_weight, figure, merged};
 use crate::{Error, Result, interrupt};
 
 pub(super) fn execute(args: &RunArgs, name: &str) -> Result<()> {
@@ -31,7 +33,18 @@ pub(super) fn execute(args: &RunArgs, name: &str) -> Result<()> {
     if let Some(plan) = ablation {
         return ablations(&args, &scenario, plan);
     }
-    run::suite(&args)
+    single(&args, &scenario)
+}
+
+/// Every method on every task, by itself.
+fn single(args: &RunArgs, scenario: &Scenario) -> Result<()> {
+    let experiments = resolve(args)?;
+    let mut queue = Queue::new(args, Display::choose(args.quiet))?;
+    queue.run(&experiments)?;
+    let runs = latest(queue.runs()).runs;
+    draw(&queue, figure(&scenario.name, "method", &by_method(&runs))?)?;
+    let failures = queue.failures().to_vec();
+    finish(&queue, args, scenario, runs, &Value::Null, failures)
 }
 
 fn merges(args: &RunArgs, scenario: &Scenario, plan: &MergePlan) -> Result<()> {
@@ -49,60 +62,64 @@ fn merges(args: &RunArgs, scenario: &Scenario, plan: &MergePlan) -> Result<()> {
             match merged(&mut queue, &own, plan, seed) {
                 Ok((of_method, note)) => {
                     runs.extend(of_method);
-                    notes.push(note);
+                    notes.extend(note);
                 }
                 Err(Error::Interrupted) => return Err(Error::Interrupted),
                 Err(error) => failures.push(format!("{method} · seed {seed}: {error}")),
             }
         }
     }
-    finish(&queue, args, scenario, runs, &Value::Array(notes), failures)
+    let curves = by_weight(&runs);
+    if !curves.is_empty() {
+        draw(&queue, figure(&scenario.name, "weight of every adapter", &curves)?)?;
+    }
+    let chosen = choices(&notes);
+    finish(&queue, args, scenario, runs, &Value::Array(notes), failures)?;
+    if let Some(chosen) = chosen {
+        print(&chosen);
+    }
+    Ok(())
 }
 
 fn ablations(args: &RunArgs, scenario: &Scenario, plan: &AblationPlan) -> Result<()> {
     let display = Display::choose(args.quiet);
     let Varied { by_value, failures } = ablate(args, plan, display)?;
     let queue = Queue::new(args, display)?;
-    let figure = curve(plan, &by_value)?;
-    if let Some(figure) = figure {
-        compare::write_whole(
-            &queue.folder().join(format!("{}.svg", scenario.name)),
-            figure.svg().as_bytes(),
-        )?;
-    }
+    draw(&queue, figure(&scenario.name, &plan.setting, &by_value)?)?;
     let runs: Vec<Run> = by_value.into_iter().flat_map(|(_, runs)| runs).collect();
     let note = json!({ "setting": plan.setting, "values": plan.values });
     finish(&queue, args, scenario, latest(distinct(runs)).runs, &note, failures)
 }
 
-/// Scores over the values, where these are numbers.
-fn curve(plan: &AblationPlan, by_value: &[(String, Vec<Run>)]) -> Result<Option<Figure>> {
-    let mut series: Vec<Series> = Vec::new();
-    for (value, runs) in by_value {
-        let Ok(x) = value.parse::<f64>() else { return Ok(None) };
-        for ranking in compare::rank_all(&compare::entries(runs)?, &Settings::default())? {
-            for row in ranking.rows.iter().filter(|row| !row.entry.record().is_base()) {
-                let label = format!("{} {}", row.entry.record().method, ranking.task);
-                let color = series.len();
-                let place = series.iter().position(|series| series.label == label).unwrap_or_else(|| {
-                    series.push(Series { label, color, points: Vec::new() });
-                    color
-                });
-                series[place].points.push((x, row.pooled.metric.value));
-            }
+/// Writes a figure beside the table.
+fn draw(queue: &Queue<'_>, figure: Figure) -> Result<()> {
+    let path = queue.folder().join(format!("{}.svg", figure.name));
+    Ok(compare::write_whole(&path, figure.svg().as_bytes())?)
+}
+
+/// The weights that were chosen, a line for each way to merge a combination, and what choosing cost.
+fn choices(notes: &[Value]) -> Option<String> {
+    let mut rows: IndexMap<[String; 2], [Vec<String>; 3]> = IndexMap::new();
+    for note in notes {
+        let word = |key: &str| note[key].as_str().unwrap_or_default().to_owned();
+        for (how, choice) in note["chosen"].as_object().into_iter().flatten() {
+            let row = rows.entry([word("combination"), format!("{}-{how}", word("method"))]).or_default();
+            let weights = choice["weights"].as_array().into_iter().flatten().map(Value::to_string);
+            let mut weights: Vec<String> = weights.collect();
+            weights.dedup();
+            row[0].push(weights.join(","));
+            row[1].push(choice["evaluations"].to_string());
+            row[2].push(choice["seconds"].as_f64().map_or("–".to_owned(), |seconds| format!("{seconds:.0}")));
         }
     }
-    Ok(Some(Figure {
-        name: "ablation".to_owned(),
-        title: format!("Scores over {}", plan.setting),
-        caption: "Means of the seeds on the test split.".to_owned(),
-        plot: Plot::Curves(Curves {
-            over: plan.setting.clone(),
-            spacing: Spacing::Linear,
-            quantity: "score".to_owned(),
-            series,
-        }),
-    }))
+    let rows: Vec<Vec<String>> = rows
+        .into_iter()
+        .map(|(names, cells)| {
+            names.into_iter().chain(cells.into_iter().map(|cell| cell.join("  "))).collect()
+        })
+        .collect();
+    let header = ["merge of", "by", "weights, seed by seed", "merges tried", "seconds"];
+    (!rows.is_empty()).then(|| listing(&header, rows, TerminalStyle::detect()))
 }
 
 /// Prints the table, and writes `summary.json` and `scenario.json`.

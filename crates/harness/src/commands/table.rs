@@ -21,7 +21,17 @@ pub(super) fn execute(args: &TableArgs) -> Result<()> {
         [word, ..] if word == "diff" => {
             Err(Error::Usage("two tables differ: `table diff dora-1 milora-1`".to_owned()))
         }
-        names => names.iter().try_for_each(|name| one(&provided(name)?, args)),
+        names => {
+            let packs = names.iter().map(|name| Ok(provided(name)?)).collect::<Result<Vec<Pack>>>()?;
+            let mut failures = Vec::new();
+            for pack in &packs {
+                failures.extend(one(pack, args)?);
+            }
+            if failures.is_empty() {
+                return Ok(());
+            }
+            Err(Error::Failed(format!("{} not run:\n  {}", failures.len(), failures.join("\n  "))))
+        }
     }
 }
 
@@ -42,7 +52,8 @@ fn list() -> Result<()> {
     Ok(())
 }
 
-fn one(pack: &Pack, args: &TableArgs) -> Result<()> {
+/// Runs and prints one table; a sentence for each of its runs that failed.
+fn one(pack: &Pack, args: &TableArgs) -> Result<Vec<String>> {
     let mut over = args.run.clone();
     use_threads(over.model.threads);
     let scale = match args.scale {
@@ -77,20 +88,27 @@ fn one(pack: &Pack, args: &TableArgs) -> Result<()> {
             rows.collect::<Vec<_>>(),
             TerminalStyle::detect(),
         ));
-        return Ok(());
+        return Ok(Vec::new());
     }
     let (mut all, mut failures) = (Vec::new(), Vec::new());
     for row in asked.chunk_by(|a, b| a.run.row == b.run.row) {
-        for (asked, runs) in row.iter().zip(measure(row, display)?) {
-            match runs {
-                Ok(runs) => all.push((&asked.run, runs)),
-                Err(Error::Interrupted) => return Err(Error::Interrupted),
-                Err(error) => {
-                    let sentence = format!("{} · {}: {error}", asked.run.label, asked.run.task);
-                    display.say(&format!("not run: {sentence}"));
-                    failures.push(sentence);
+        let mut failed = |what: &str, error: &Error| {
+            let sentence = format!("{} · {} · {what}: {error}", pack.name, row[0].run.label);
+            display.say(&format!("not run: {sentence}"));
+            failures.push(sentence);
+        };
+        match measure(row, display) {
+            Ok(each) => {
+                for (asked, runs) in row.iter().zip(each) {
+                    match runs {
+                        Ok(runs) => all.push((&asked.run, runs)),
+                        Err(Error::Interrupted) => return Err(Error::Interrupted),
+                        Err(error) => failed(&asked.run.task, &error),
+                    }
                 }
             }
+            Err(Error::Interrupted) => return Err(Error::Interrupted),
+            Err(error) => failed("all tasks", &error),
         }
         if interrupt::asked() {
             return Err(Error::Interrupted);
@@ -105,7 +123,7 @@ fn one(pack: &Pack, args: &TableArgs) -> Result<()> {
     compare::write_whole(&path, text.join("\n").as_bytes())?;
     tables.iter().for_each(show);
     display.say(&format!("records and adapters: {}", folder.display()));
-    Ok(())
+    Ok(failures)
 }
 
 fn show(table: &Table) {

@@ -42,13 +42,29 @@ pub struct Scenario {
 pub struct MergePlan {
     /// Tasks whose adapters are merged, group by group.
     pub combinations: Vec<Vec<String>>,
-    /// Weights tried on the validation splits; every adapter of a merge has the same.
+    /// Weights tried on the validation splits.
     pub weights: Vec<f64>,
+    /// Whose weights are chosen among these.
+    #[serde(default)]
+    pub search: Search,
     /// Ways to merge by method; `other` for methods that are not named.
     pub ways: IndexMap<String, Vec<String>>,
     /// Share of the entries that pruning keeps.
     #[serde(default = "density")]
     pub density: f64,
+}
+
+/// How weights are chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Search {
+    /// One for all adapters of a merge.
+    #[default]
+    Common,
+    /// One for each adapter: from the best common one, a task at a time.
+    Each,
+    /// None is chosen: the test score is measured with every common weight, for a curve.
+    Every,
 }
 
 /// Which tasks are learned one after another.

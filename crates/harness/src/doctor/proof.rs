@@ -1,4 +1,3 @@
-use peft_core::low_rank::{flag, starts_from_zero};
 use peft_core::peft_file::AdapterFile;
 use peft_core::{Active, Adaptable, AsLoaded, Error as CoreError};
 use tch::{Kind, Tensor};
@@ -40,8 +39,7 @@ fn finding(error: Error) -> Finding {
 fn prove(file: &AdapterFile, model: &mut CausalLm) -> Result<()> {
     let (attachment, ..) = adapter::attach_over(model, ADAPTER, file, &AsLoaded)?;
     model.activate(&attachment.active());
-    let plain =
-        file.peft_type()? == "LORA" && !flag(&file.config, "use_dora") && starts_from_zero(&file.config);
+    let plain = merging::is_plain(file)?;
     let proven = read_alike(file, model, &attachment, plain).and_then(|()| merge_alike(model));
     model.activate(&Active::None);
     attachment.detach(model);

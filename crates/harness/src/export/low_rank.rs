@@ -5,10 +5,11 @@ use peft_core::low_rank::LoraFields;
 use peft_core::peft_file::{self, AdapterFile};
 use peft_core::tensor_file::Metadata;
 use peft_core::{Adaptable, Attachment, Delta, MethodInfo, Site, StateDict};
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use super::Reader;
 use crate::adapter::{Provenance, about};
+use crate::updates::shrunk;
 use crate::{Error, Result};
 
 /// `ΔW = B·A` at every site, nothing else.
@@ -57,15 +58,6 @@ pub fn plain_lora(
         }
         _ => Ok(plain),
     }
-}
-
-/// Without the components that add nothing (AdaLoRA's pruned ones, say), but never without any.
-fn shrunk(b: &Tensor, a: &Tensor) -> (Tensor, Tensor) {
-    let (b, a) = (b.detach().to_kind(Kind::Float), a.detach().to_kind(Kind::Float));
-    let there = b.any_dim(0, false).logical_and(&a.any_dim(1, false));
-    let kept = there.nonzero().view(-1);
-    let kept = if kept.numel() == 0 { kept.new_zeros([1], (Kind::Int64, kept.device())) } else { kept };
-    (b.index_select(1, &kept), a.index_select(0, &kept))
 }
 
 impl PlainLora {

@@ -1,6 +1,6 @@
 //! Cases of kind `merge`: combinations of adapters, as updates, as factors, and as logits of the model with the result.
 
-use merging::{Contribution, Election, Recipe, merge};
+use merging::{Contribution, Election, Recipe, Update, Updates, merge, plain_file};
 use peft_core::peft_file::AdapterFile;
 use peft_core::{Adaptable, Seeds};
 use serde::Deserialize;
@@ -9,6 +9,7 @@ use super::subject::Subject;
 use super::{Case, Checks};
 use crate::adapter::attach;
 use crate::solver::CausalLm;
+use crate::updates::updates;
 use crate::{Error, Result};
 
 #[derive(Deserialize)]
@@ -34,14 +35,19 @@ pub(super) fn run(case: &Case, checks: &mut Checks) -> Result<()> {
         let recipe = Recipe::named(&combination.r#type, density, election, combination.svd_rank)?;
         let read = |name: &String| Ok(AdapterFile::read(&case.folder.join("adapters").join(name))?);
         let files = combination.adapters.iter().map(read).collect::<Result<Vec<_>>>()?;
-        let contributions: Vec<_> = files
+        // Every case is of plain files, so no base is asked for.
+        let no_base = &mut || Err(Error::Usage("a case of plain LoRA files is expected".to_owned()));
+        let all = files.iter().map(|file| updates(file, no_base)).collect::<Result<Vec<Updates>>>()?;
+        let contributions: Vec<_> = all
             .iter()
             .zip(&combination.weights)
-            .map(|(file, weight)| Contribution { file, weight: *weight })
+            .map(|(updates, weight)| Contribution { updates, weight: *weight })
             .collect();
-        let (file, merged) = merge(&contributions, &recipe, &Seeds::new(0))?;
+        let merged = merge(&contributions, &recipe, &Seeds::new(0))?;
+        let file = plain_file(&files, &merged)?;
         let name = &combination.name;
-        for (module, factors) in &merged {
+        for (module, update) in &merged {
+            let Update::LowRank(factors) = update else { continue };
             let tensors = [
                 ("delta", factors.update()),
                 ("lora_A", factors.a.shallow_clone()),

@@ -2,8 +2,9 @@
 
 use compare::{Evidence, Run, RunRecord, Status};
 use jiff::Timestamp;
+use merging::Updates;
 use peft_core::peft_file::AdapterFile;
-use peft_core::{Adaptable, Seeds, StateDict};
+use peft_core::{Adaptable, AsLoaded, Attachment, Seeds, StateDict};
 use serde_json::json;
 use tasks::Split;
 
@@ -27,7 +28,34 @@ pub fn score_adapter(
     split: Split,
     label: &str,
 ) -> Result<Vec<Scored>> {
-    let (attachment, ..) = attach(&mut context.session.learner, "merged", file, None)?;
+    let (attachment, ..) = attach(&mut context.session.learner, ADAPTER, file, None)?;
+    score_attached(context, &attachment, streams, split, label)
+}
+
+/// The same of updates by module.
+///
+/// # Errors
+/// If they do not fit the model; whatever scoring refuses.
+pub fn score_updates(
+    context: &mut Context<'_>,
+    updates: Updates,
+    streams: &[Seeds],
+    split: Split,
+    label: &str,
+) -> Result<Vec<Scored>> {
+    let attachment = merging::attach(&mut context.session.learner, ADAPTER, updates, &AsLoaded)?;
+    score_attached(context, &attachment, streams, split, label)
+}
+
+const ADAPTER: &str = "scored";
+
+fn score_attached(
+    context: &mut Context<'_>,
+    attachment: &Attachment,
+    streams: &[Seeds],
+    split: Split,
+    label: &str,
+) -> Result<Vec<Scored>> {
     context.session.learner.activate(&attachment.active());
     context.session.learner.merge();
     let tasks = std::iter::once(context.prepared).chain(context.others.iter().copied());

@@ -5,29 +5,27 @@ use std::time::Instant;
 
 use compare::{Evidence, Run, RunRecord, Status, Total};
 use jiff::Timestamp;
-use merging::{Contribution, Election, Factors, Recipe, interference, merge, updates};
+use merging::{Contribution, Election, Factors, Recipe, Update, Updates, interference, merge};
 use peft_core::peft_file::AdapterFile;
 use peft_core::{Seeds, StateDict};
 use serde_json::{Value, json};
 use tasks::Split;
-use tch::Tensor;
 
 use crate::cells::{CellKey, surroundings};
-use crate::config::{Experiment, MergePlan};
+use crate::config::{Experiment, MergePlan, Search};
 use crate::evaluate::Scored;
 use crate::queue::{Queue, Stage};
 use crate::run::{Context, seeds};
-use crate::scenario::score_adapter;
+use crate::scenario::{Choice, choose, score_updates};
+use crate::updates::{beside_base, is_selfcontained};
 use crate::{Error, Result, record};
-
-/// What a cell keeps of a merge.
-const WEIGHT: &str = "weight";
 
 /// The adapters of one combination: one method, one seed, a task each.
 struct Group<'a> {
     experiments: Vec<&'a Experiment>,
     keys: Vec<String>,
-    files: Vec<AdapterFile>,
+    /// What each adds to the weights.
+    updates: Vec<Updates>,
     seed: u64,
     /// `nlu+safety`.
     name: String,
@@ -43,7 +41,7 @@ pub fn merged(
     experiments: &[&Experiment],
     plan: &MergePlan,
     seed: u64,
-) -> Result<(Vec<Run>, Value)> {
+) -> Result<(Vec<Run>, Vec<Value>)> {
     let (mut runs, mut notes) = (Vec::new(), Vec::new());
     for combination in &plan.combinations {
         let group = Group::train(queue, experiments, combination, seed)?;
@@ -51,22 +49,36 @@ pub fn merged(
         runs.extend(group.alone(queue));
         let mut chosen = BTreeMap::new();
         for how in plan.ways(method.name) {
-            let (of_way, weight) = group.way(queue, plan, how)?;
-            chosen.insert(how.clone(), weight);
+            if plan.search == Search::Every {
+                for &weight in &plan.weights {
+                    runs.extend(group.with_weight(queue, plan, how, weight)?);
+                    if how == "cat" {
+                        let alone = Choice::fixed(weight, group.keys.len());
+                        runs.extend(group.scaled(queue, &format!("scaled@{weight}"), &alone)?);
+                    }
+                }
+                continue;
+            }
+            let (of_way, choice, seconds) = group.way(queue, plan, how)?;
             runs.extend(of_way);
-        }
-        if let Some(&weight) = chosen.get("cat") {
-            runs.extend(group.scaled(queue, weight)?);
+            if how == "cat" {
+                runs.extend(group.scaled(queue, "scaled", &choice)?);
+            }
+            let Choice { weights, evaluations } = choice;
+            chosen.insert(
+                how.clone(),
+                json!({ "weights": weights, "evaluations": evaluations, "seconds": seconds }),
+            );
         }
         notes.push(json!({
             "method": method.name,
             "seed": seed,
             "combination": group.name,
-            "weights": chosen,
+            "chosen": chosen,
             "adapters": group.norms()?,
         }));
     }
-    Ok((runs, Value::Array(notes)))
+    Ok((runs, notes))
 }
 
 impl<'a> Group<'a> {
@@ -90,13 +102,20 @@ impl<'a> Group<'a> {
             let task = &one.task.name;
             return Err(Error::Usage(format!("`{task}`: adapters of a base in 4 bits are not merged here")));
         }
-        let (mut keys, mut files) = (Vec::new(), Vec::new());
+        let (mut keys, mut updates) = (Vec::new(), Vec::new());
         for experiment in &experiments {
             let key = queue.cell(experiment, seed)?;
-            files.push(AdapterFile::read(&queue.finished(&key).folder)?);
+            let file = AdapterFile::read(&queue.finished(&key).folder)?;
+            updates.push(if is_selfcontained(&file)? {
+                crate::updates::low_rank(&file)?
+            } else {
+                let folder = queue.folder().to_owned();
+                let context = queue.context(experiment, seed, &Stage::default(), &folder)?;
+                beside_base(&mut context.session.learner, &file)?
+            });
             keys.push(key);
         }
-        Ok(Self { experiments, keys, files, seed, name: combination.join("+") })
+        Ok(Self { experiments, keys, updates, seed, name: combination.join("+") })
     }
 
     /// The finished runs of the adapters by themselves.
@@ -109,59 +128,92 @@ impl<'a> Group<'a> {
         self.keys.iter().map(renamed).collect()
     }
 
-    /// Merges in one way with the weight that does best on the validation splits, and scores every task.
-    fn way(&self, queue: &mut Queue<'_>, plan: &MergePlan, how: &str) -> Result<(Vec<Run>, f64)> {
-        let recipe = Recipe::named(how, plan.density, Election::Total, None)?;
-        let merged = |weight| self.merge(&(0..self.files.len()).collect::<Vec<_>>(), &recipe, weight);
-        let what = json!({ "merged": how, "density": plan.density, "weights": plan.weights });
+    /// Merges in one way with the weights that do best on the validation splits, and scores every task. Also says how long
+    /// that took, where it was not there already.
+    fn way(
+        &self,
+        queue: &mut Queue<'_>,
+        plan: &MergePlan,
+        how: &str,
+    ) -> Result<(Vec<Run>, Choice, Option<f64>)> {
+        let recipe = self.recipe(plan, how)?;
+        let what = json!({
+            "merged": how, "density": plan.density, "weights": plan.weights, "each": plan.search == Search::Each,
+        });
         let search = |context: &mut Context<'_>| {
-            let mut best: Option<(f64, f64)> = None;
-            for &weight in &plan.weights {
-                let scores = self.score(context, &merged(weight)?, Split::Validation)?;
+            let choice = choose(plan, self.keys.len(), |weights| {
+                let scores = self.score(context, self.merge(&recipe, weights)?, Split::Validation)?;
                 let mut sum = 0.0;
                 for scored in &scores {
                     sum += scored.on_validation(&scored.metrics[0])?.unwrap_or(0.0);
                 }
-                let mean = sum / scores.len() as f64;
-                if best.is_none_or(|(_, known)| mean > known) {
-                    best = Some((weight, mean));
-                }
-            }
-            let (weight, _) = best.expect("a weight at least");
-            Ok((weight, self.score(context, &merged(weight)?, Split::Test)?))
+                Ok(sum / scores.len() as f64)
+            })?;
+            let scores = self.score(context, self.merge(&recipe, &choice.weights)?, Split::Test)?;
+            Ok((choice, scores))
         };
         self.measured(queue, how, &what, search)
     }
 
-    /// Every adapter alone with the weight it has in a merge: what scaling by itself costs.
-    fn scaled(&self, queue: &mut Queue<'_>, weight: f64) -> Result<Vec<Run>> {
-        let what = json!({ "scaled": weight });
-        let search = |context: &mut Context<'_>| {
-            let mut scores = Vec::new();
-            for index in 0..self.files.len() {
-                let alone =
-                    self.merge(&[index], &Recipe::named("cat", 1.0, Election::Total, None)?, weight)?;
-                scores.push(self.score(context, &alone, Split::Test)?.swap_remove(index));
-            }
-            Ok((weight, scores))
+    /// Merges in one way with one weight for all, whatever comes of it.
+    fn with_weight(
+        &self,
+        queue: &mut Queue<'_>,
+        plan: &MergePlan,
+        how: &str,
+        weight: f64,
+    ) -> Result<Vec<Run>> {
+        let recipe = self.recipe(plan, how)?;
+        let what = json!({ "merged": how, "density": plan.density, "weight": weight });
+        let choice = Choice::fixed(weight, self.keys.len());
+        let score = |context: &mut Context<'_>| {
+            let scores = self.score(context, self.merge(&recipe, &choice.weights)?, Split::Test)?;
+            Ok((choice.clone(), scores))
         };
-        Ok(self.measured(queue, "scaled", &what, search)?.0)
+        Ok(self.measured(queue, &format!("{how}@{weight}"), &what, score)?.0)
     }
 
-    fn merge(&self, which: &[usize], recipe: &Recipe, weight: f64) -> Result<AdapterFile> {
-        let contributions: Vec<_> =
-            which.iter().map(|&index| Contribution { file: &self.files[index], weight }).collect();
-        Ok(merge(&contributions, recipe, &Seeds::new(self.seed).child("merge"))?.0.as_read())
+    /// Every adapter alone with the weight it has in a merge: what scaling by itself costs.
+    fn scaled(&self, queue: &mut Queue<'_>, name: &str, choice: &Choice) -> Result<Vec<Run>> {
+        let what = json!({ "scaled": choice.weights });
+        let recipe = Recipe::named("cat", 1.0, Election::Total, None)?;
+        let score = |context: &mut Context<'_>| {
+            let mut scores = Vec::new();
+            for (index, (updates, &weight)) in self.updates.iter().zip(&choice.weights).enumerate() {
+                let alone = merge(&[Contribution { updates, weight }], &recipe, &Seeds::new(self.seed))?;
+                scores.push(self.score(context, alone, Split::Test)?.swap_remove(index));
+            }
+            Ok((choice.clone(), scores))
+        };
+        Ok(self.measured(queue, name, &what, score)?.0)
     }
 
-    /// The records of one way, found or made by `search`, which returns the weight and the score of every task.
+    /// As named, on whole updates where one of these is no product of two thin matrices.
+    fn recipe(&self, plan: &MergePlan, how: &str) -> Result<Recipe> {
+        let recipe = Recipe::named(how, plan.density, Election::Total, None)?;
+        let mut all = self.updates.iter().flat_map(BTreeMap::values);
+        Ok(if all.any(|update| matches!(update, Update::Dense(_))) { recipe.whole() } else { recipe })
+    }
+
+    fn merge(&self, recipe: &Recipe, weights: &[f64]) -> Result<Updates> {
+        let contributions: Vec<_> = self
+            .updates
+            .iter()
+            .zip(weights)
+            .map(|(updates, &weight)| Contribution { updates, weight })
+            .collect();
+        Ok(merge(&contributions, recipe, &Seeds::new(self.seed).child("merge"))?)
+    }
+
+    /// The records of one way, found or made by `search`, which returns the weights and the score of every task; and how
+    /// long that took, if it was not there.
     fn measured(
         &self,
         queue: &mut Queue<'_>,
         way: &str,
         what: &Value,
-        search: impl FnOnce(&mut Context<'_>) -> Result<(f64, Vec<Scored>)>,
-    ) -> Result<(Vec<Run>, f64)> {
+        search: impl FnOnce(&mut Context<'_>) -> Result<(Choice, Vec<Scored>)>,
+    ) -> Result<(Vec<Run>, Choice, Option<f64>)> {
         let (cells, found) = (queue.cells().clone(), queue.finder());
         let records: Vec<RunRecord> =
             self.keys.iter().map(|key| queue.finished(key).run.record.clone()).collect();
@@ -173,12 +225,13 @@ impl<'a> Group<'a> {
         let key = |task: &str| CellKey::new(&json!([place, what, self.keys, task]));
         let keys: Vec<CellKey> = self.experiments.iter().map(|one| key(&one.task.name)).collect();
         let there: Option<Vec<(Run, StateDict)>> = keys.iter().map(&found).collect();
-        if let Some(there) = there {
-            let weight = there[0].1.get(WEIGHT).map_or(1.0, |weight| weight.double_value(&[]));
-            return Ok((there.into_iter().map(|(run, _)| run).collect(), weight));
+        if let Some(there) = there
+            && let Some(choice) = there.first().and_then(|(_, kept)| Choice::from_tensors(kept))
+        {
+            return Ok((there.into_iter().map(|(run, _)| run).collect(), choice, None));
         }
         let started = Instant::now();
-        let (weight, scores) = search(&mut context)?;
+        let (choice, scores) = search(&mut context)?;
         let seconds = started.elapsed().as_secs_f64();
         let mut runs = Vec::new();
         for (index, scored) in scores.into_iter().enumerate() {
@@ -198,22 +251,23 @@ impl<'a> Group<'a> {
             record.parameters.clone_from(&trained.parameters);
             record.needs = records.iter().map(|record| record.id.clone()).collect();
             record.total = Total::of(&[], &records, Some(seconds));
-            record.notes.push(format!("weight {weight}, chosen in {seconds:.1} seconds"));
+            let (words, merges) = (choice.words(), choice.evaluations);
+            record.notes.push(format!("weights {words}: {merges} merges tried, {seconds:.1} seconds in all"));
             record::score(&mut record, &scored)?;
             record.status = Status::Success;
             let run = Run { record, evidence: Evidence::Items(scored.outcomes) };
             // The choice is an outcome, not a setting: runs whose settings differ are not pooled.
-            cells.save(&keys[index], &run, &StateDict::from([(WEIGHT.to_owned(), Tensor::from(weight))]))?;
+            cells.save(&keys[index], &run, &choice.to_tensors())?;
             runs.push(run);
         }
-        Ok((runs, weight))
+        Ok((runs, choice, Some(seconds)))
     }
 
-    /// Scores of the adapter in `file` on every task.
-    fn score(&self, context: &mut Context<'_>, file: &AdapterFile, split: Split) -> Result<Vec<Scored>> {
+    /// Scores of `updates` on every task.
+    fn score(&self, context: &mut Context<'_>, updates: Updates, split: Split) -> Result<Vec<Scored>> {
         let streams: Vec<Seeds> =
             self.experiments.iter().map(|one| seeds(self.seed, &one.task.name)).collect();
-        score_adapter(context, file, &streams, split, &format!("in {}", self.name))
+        score_updates(context, updates, &streams, split, &format!("in {}", self.name))
     }
 
     fn label(&self, task: &str) -> String {
@@ -222,8 +276,9 @@ impl<'a> Group<'a> {
 
     /// How large the updates are and how far they point the same way, pair by pair.
     fn norms(&self) -> Result<Value> {
-        let all: Vec<BTreeMap<String, Factors>> =
-            self.files.iter().map(|file| Ok(updates(file)?)).collect::<Result<_>>()?;
+        let factors =
+            |updates: &Updates| updates.iter().map(|(module, one)| (module.clone(), one.factors())).collect();
+        let all: Vec<BTreeMap<String, Factors>> = self.updates.iter().map(factors).collect();
         let names: Vec<&str> = self.experiments.iter().map(|one| one.task.name.as_str()).collect();
         let mut pairs = Vec::new();
         for i in 0..all.len() {

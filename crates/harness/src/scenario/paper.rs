@@ -3,12 +3,13 @@
 use compare::Run;
 use tables::{Merge, Procedure, TableRun};
 
-use crate::Result;
 use crate::cli::RunArgs;
-use crate::config::{Experiment, MergePlan, resolve};
+use crate::config::{Experiment, MergePlan, Search, resolve};
+use crate::continual::{References, learn};
 use crate::progress::Display;
 use crate::queue::Queue;
 use crate::scenario::{elsewhere, merged};
+use crate::{Error, Result};
 
 /// A run of a pack with the command line that asks for it.
 #[derive(Clone, Debug)]
@@ -47,26 +48,21 @@ impl Asked {
 /// Runs those of one row of a pack, or finds them; for each the runs of all seeds, or why there are none.
 ///
 /// # Errors
-/// If the output folder cannot be written.
+/// If the output folder cannot be written; whatever fails for all runs of the row at once.
 pub fn measure(row: &[Asked], display: Display) -> Result<Vec<Result<Vec<Run>>>> {
     let Some(first) = row.first() else { return Ok(Vec::new()) };
-    if let Procedure::Merge(merge) = &first.run.procedure {
-        return merges(row, merge, display);
+    match &first.run.procedure {
+        Procedure::Single => Ok(row.iter().map(|asked| single(asked, row, display)).collect()),
+        Procedure::Merge(merge) => merges(row, merge, display),
+        Procedure::Continual { first } => Ok(sequence(row, first, display)?.into_iter().map(Ok).collect()),
+        Procedure::RewardModel | Procedure::Policy => {
+            Err(Error::Usage("learning from preferences is not built yet".to_owned()))
+        }
     }
-    Ok(row.iter().map(|asked| single(asked, row, display)).collect())
 }
 
 /// One training for each `trained_on`, that of the first run which names it.
 fn single(asked: &Asked, row: &[Asked], display: Display) -> Result<Vec<Run>> {
-    let reason = match asked.run.procedure {
-        Procedure::Single => None,
-        Procedure::Merge(_) => unreachable!("a row has one procedure"),
-        Procedure::Continual { .. } => Some("sequences are run by `--scenario continual`"),
-        Procedure::RewardModel | Procedure::Policy => Some("learning from preferences is not built yet"),
-    };
-    if let Some(reason) = reason {
-        return Err(crate::Error::Usage(reason.to_owned()));
-    }
     let same = |other: &&Asked| other.run.trained_on == asked.run.trained_on;
     let trained = row.iter().find(same).expect("the run itself at least");
     let mut queue = Queue::new(&trained.args, display)?;
@@ -95,6 +91,7 @@ fn merges(row: &[Asked], merge: &Merge, display: Display) -> Result<Vec<Result<V
     let plan = MergePlan {
         combinations: vec![tasks.clone()],
         weights: vec![merge.weight],
+        search: Search::Common,
         ways: [(method.to_owned(), vec![merge.how.clone()])].into(),
         density: merge.density.unwrap_or(1.0),
     };
@@ -109,4 +106,28 @@ fn merges(row: &[Asked], merge: &Merge, display: Display) -> Result<Vec<Result<V
         all.iter().filter(|run| run.record.task == label && run.record.method == name).cloned().collect()
     };
     Ok(tasks.iter().map(|task| Ok(of(task))).collect())
+}
+
+/// The task `first` learned, then that of the other columns; the adapter that results, scored on every task of the row.
+fn sequence(row: &[Asked], first: &str, display: Display) -> Result<Vec<Vec<Run>>> {
+    let refuse = |reason: &str| Err(Error::Usage(format!("a sequence that begins with `{first}`: {reason}")));
+    let Some(before) = row.iter().find(|asked| asked.run.task_and_preset() == first) else {
+        return refuse("no column of the row is scored by that task");
+    };
+    let rest: Vec<&Asked> =
+        row.iter().filter(|asked| asked.run.trained_on != before.run.trained_on).collect();
+    let Some(then) = rest.first() else { return refuse("no column of the row is of another one") };
+    if rest.iter().any(|asked| asked.run.trained_on != then.run.trained_on) {
+        return refuse("the other columns of the row are of several trainings");
+    }
+    let mut queue = Queue::new(&then.args, display)?;
+    let tasks = [before.experiment()?, then.experiment()?];
+    let mut runs: Vec<Vec<Run>> = row.iter().map(|_| Vec::new()).collect();
+    for seed in then.args.all_seeds() {
+        let learned = learn(&mut queue, &tasks.each_ref(), seed, References::default())?;
+        for (asked, runs) in row.iter().zip(&mut runs) {
+            runs.push(elsewhere(&mut queue, &learned.key, &asked.experiment()?, seed)?);
+        }
+    }
+    Ok(runs)
 }

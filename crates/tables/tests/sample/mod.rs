@@ -104,7 +104,7 @@ pub fn record(run: &TableRun, seed: u64) -> RunRecord {
     let mut record = RunRecord::new("2025-11-21T10:15:00Z".parse().unwrap(), &run.method, &run.task, seed);
     record.model = Model { name: run.model.clone().unwrap_or_default(), fingerprint: None };
     let mut settings = json!({"optimizer": {"lr": 1e-4}});
-    for (key, value) in run.overrides.iter().filter_map(|o| o.strip_prefix("method.")?.split_once('=')) {
+    for (key, value) in run.method_overrides() {
         settings[key] = value.parse::<f64>().map_or(Value::Null, |number| json!(number));
     }
     record.config = json!({
