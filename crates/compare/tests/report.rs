@@ -9,8 +9,8 @@ use compare::plot::Plot;
 use compare::report::Report;
 use compare::stats::Settings;
 use compare::{
-    Aggregate, Better, Evidence, MetricValue, Run, Scale, Selection, Sequence, Status, Store, collect,
-    distinct, latest,
+    Aggregate, Better, DataFile, Evidence, MetricValue, Run, Scale, Selection, Sequence, Status, Store,
+    collect, distinct, latest,
 };
 use sample::{run, suite, with_outcomes};
 
@@ -135,6 +135,23 @@ fn the_command_line_repeats_the_run() {
     assert_eq!(config["task"]["training"]["steps"].as_integer(), Some(300));
     assert_eq!(config["methods"]["lori-d"]["optimizer"]["lr"].as_float(), Some(0.004));
     assert!(config["task"]["training"].get("clip").is_none(), "what is not set is not written");
+}
+
+#[test]
+fn the_command_line_says_where_the_data_were() {
+    let page = |repos: &[Option<&str>]| {
+        let mut runs = full();
+        let file = |repo: &Option<&str>| DataFile { repo: repo.map(Into::into), ..DataFile::default() };
+        for run in &mut runs {
+            run.record.config["task"]["data"] = serde_json::json!({"files": {}});
+            run.record.files = repos.iter().map(file).collect();
+        }
+        report(&selection(runs)).html()
+    };
+    assert!(page(&[]).contains(" --data DIR --config"), "a record from before files were listed");
+    assert!(page(&[Some("a/b@c"), None]).contains(" --data DIR --config"));
+    assert!(page(&[Some("a/b@c"), Some("a/b@c")]).contains(" --data hf:a/b@c --config"));
+    assert!(!page(&[Some("a/b@c"), Some("a/d@e")]).contains(" --data "), "the tasks' own files say which");
 }
 
 #[test]

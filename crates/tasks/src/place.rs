@@ -37,7 +37,7 @@ impl FromStr for Place {
 }
 
 /// Where files are on this machine.
-pub struct Found {
+pub(crate) struct Found {
     /// The folder that their names are below.
     pub root: PathBuf,
     /// `OWNER/NAME@COMMIT`, for those of the hub.
@@ -47,7 +47,7 @@ pub struct Found {
 impl Place {
     /// The files of `task`, which are as [`TaskConfig::at`](crate::TaskConfig::at) this place has them. Those of the hub are
     /// fetched.
-    pub fn find(&self, task: &str, files: &Files) -> Result<Found> {
+    pub(crate) fn find(&self, task: &str, files: &Files) -> Result<Found> {
         if let Self::Folder(folder) = self {
             return Ok(Found { root: folder.clone(), repo: None });
         }

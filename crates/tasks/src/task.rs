@@ -109,7 +109,9 @@ fn read_files(task: &str, files: &Files, place: &Place) -> Result<(PerSplit<Vec<
     }
     let Found { root, repo } = place.find(task, files)?;
     let (items, mut read) = files::load(task, files, &root)?;
-    read.iter_mut().for_each(|file| file.repo.clone_from(&repo));
+    for file in &mut read {
+        file.repo.clone_from(&repo);
+    }
     Ok((items, read))
 }
 

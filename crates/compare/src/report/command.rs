@@ -1,5 +1,7 @@
 //! How to make a run again: its configuration as a file, and the command line that reads it.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 use serde_json::Value;
 
@@ -47,8 +49,14 @@ pub(super) fn shell(entry: &Entry<'_>, config: &str) -> Option<Shell> {
     }
     option("--task", task);
     if record.config["task"]["data"].get("files").is_some() {
-        // A placeholder: folders differ from machine to machine.
-        option("--data", "DIR");
+        let repos: Option<BTreeSet<&String>> = record.files.iter().map(|file| file.repo.as_ref()).collect();
+        match repos.unwrap_or_default().iter().collect::<Vec<_>>()[..] {
+            // A placeholder: folders differ from machine to machine.
+            [] => option("--data", "DIR"),
+            [repo] => option("--data", &format!("hf:{repo}")),
+            // One for each of several tasks, whose files say which.
+            _ => {}
+        }
     }
     option("--config", &file);
     let environment = &record.environment;
