@@ -36,14 +36,14 @@ fn another_number_is_seen() {
 #[test]
 fn a_block_says_which_columns_and_tasks() {
     let block =
-        |said: &str| format!("before\n<!-- results:begin {said} -->\nold\n<!-- results:end -->\nafter\n");
+        |said: &str| format!("before\n<!-- results:begin {said} -->\nSTALE\n<!-- results:end -->\nafter\n");
     let made = |said: &str| refresh(&block(said), &workspace());
     let records = "records=\"results/mini-lori\"";
     let text = made(&format!("{records} columns=\"method, score\" tasks=\"math\"")).unwrap();
     assert!(
         text.starts_with("before\n<!-- results:begin ") && text.ends_with("<!-- results:end -->\nafter\n")
     );
-    assert!(!text.contains("old") && !text.contains("nlu") && !text.contains("interval  "), "{text}");
+    assert!(!text.contains("STALE") && !text.contains("nlu") && !text.contains("interval  "), "{text}");
     assert!(text.contains("math · accuracy") && text.contains("lori-d"), "{text}");
     assert_eq!(refresh(&text, &workspace()).unwrap(), text, "once is enough");
     let text = made(&format!("{records} form=\"markdown\"")).unwrap();
