@@ -60,14 +60,20 @@ impl Assumption {
             Pairing::Paired { discordance } => discordance,
             Pairing::Unpaired { .. } => unreachable!("a pilot is paired"),
         }));
-        let seeds = pilots.iter().map(|plan| plan.seeds).max().unwrap_or(1);
-        let of_seeds = if seeds > 1 {
-            let sd = median(pilots.iter().map(|plan| plan.noise.sd));
-            let item_correlation = median(pilots.iter().map(|plan| plan.noise.item_correlation));
-            assumption.noise = SeedNoise { sd, item_correlation };
-            format!("{seeds} seeds")
-        } else {
+        // One seed says nothing of the noise between seeds.
+        let several: Vec<&Plan> = pilots.iter().filter(|plan| plan.seeds > 1).collect();
+        let of_seeds = if several.is_empty() {
             "1 seed, its noise assumed".to_owned()
+        } else {
+            let sd = median(several.iter().map(|plan| plan.noise.sd));
+            let item_correlation = median(several.iter().map(|plan| plan.noise.item_correlation));
+            assumption.noise = SeedNoise { sd, item_correlation };
+            let seeds = several.iter().map(|plan| plan.seeds).max().unwrap_or_default();
+            if several.len() == pairs {
+                format!("{seeds} seeds")
+            } else {
+                format!("{} with {seeds} seeds", several.len())
+            }
         };
         let word = if pairs == 1 { "pair" } else { "pairs" };
         assumption.source = format!("{pairs} {word} of methods, {of_seeds}");

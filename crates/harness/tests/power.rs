@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use common::{refused, run, small, text};
 use compare::stats::power::{Pairing, Plan, SeedNoise};
+use harness::power::Assumption;
 
 fn plan(more: &[&str]) -> String {
     let small = small("math");
@@ -58,4 +59,24 @@ fn records_say_how_often_methods_disagree() {
     let cells = cells(&plan(&["--from", recorded().to_str().unwrap()]));
     assert!(cells.contains(&share), "{share}: {cells:?}");
     assert_eq!(cells.last().unwrap(), "1 pair of methods, 1 seed, its noise assumed");
+}
+
+#[test]
+fn several_seeds_say_how_much_seeds_differ_and_one_does_not() {
+    let results = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../results");
+    let runs = |folder: &str| compare::collect(&results.join(folder)).unwrap();
+    let three = Assumption::of(&runs("merge-pair"), "safety").unwrap();
+    assert!(three.source.ends_with("of methods, 3 seeds"), "{}", three.source);
+    assert_ne!(three.noise, Assumption::default().noise);
+    // Pairs with one seed change how often methods disagree, and say nothing of seeds.
+    let mut all = runs("merge-pair");
+    all.extend(
+        runs("mini-all")
+            .into_iter()
+            .filter(|run| !all.iter().any(|other| other.record.method == run.record.method)),
+    );
+    let both = Assumption::of(&all, "safety").unwrap();
+    assert!(both.source.contains(" with 3 seeds"), "{}", both.source);
+    assert_eq!(both.noise, three.noise);
+    assert_ne!(both.discordance, three.discordance);
 }
