@@ -50,7 +50,9 @@ fn lines(by_value: &[(String, Vec<Run>)]) -> Result<Vec<Line>> {
     let all = by_value.iter().flat_map(|(_, runs)| runs).filter(|run| !run.record.is_base());
     let methods: BTreeSet<&str> = all.map(|run| run.record.method.as_str()).collect();
     for (index, (_, runs)) in by_value.iter().enumerate() {
-        for ranking in compare::rank_all(&compare::entries(runs)?, &Settings::default())? {
+        // One that was cut off has no score.
+        let runs = compare::latest(runs.clone()).runs;
+        for ranking in compare::rank_all(&compare::entries(&runs)?, &Settings::default())? {
             for row in ranking.rows.iter().filter(|row| !row.entry.record().is_base()) {
                 let label = match methods.len() {
                     1 => ranking.task.clone(),
