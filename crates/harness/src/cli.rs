@@ -11,11 +11,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tasks::{Permission, TaskConfig};
 
 use crate::Result;
-use crate::config::{Scenario, read_task};
+use crate::config::read_task;
 
 pub use adapters::{DoctorArgs, ExportArgs, InterferenceArgs, MergeArgs, MergeIntoBaseArgs, Vote};
 pub use checks::{ClaimsArgs, ParityArgs};
-pub use comparisons::{ContinualArgs, Scale, TableArgs, TuneArgs};
+pub use comparisons::{ContinualArgs, Scale, SweepArgs, TableArgs, TuneArgs};
 pub use records::{GateArgs, ReportArgs};
 
 /// Implements and compares parameter-efficient fine-tuning methods: every method through the same loop, on the same
@@ -54,6 +54,8 @@ pub enum Command {
     Continual(ContinualArgs),
     /// Find each method's learning rate with one budget for all, and compare what was chosen with the defaults.
     Tune(TuneArgs),
+    /// Run methods × tasks × seeds × settings from one file, all of it or a shard.
+    Sweep(SweepArgs),
     /// Say what a run would do: modules adapted, trainable parameters, predicted memory and time.
     Plan(RunArgs),
     /// Print the whole effective configuration of a run.
@@ -104,6 +106,8 @@ pub enum Listing {
     Models,
     /// Comparisons in one file, for `--scenario`.
     Scenarios,
+    /// Grids of settings in one file, for `sweep`.
+    Sweeps,
 }
 
 /// Where a model comes from and how it is held.
@@ -250,15 +254,15 @@ impl RunArgs {
         self.seed..self.seed + self.seed_count()
     }
 
-    /// With what `scenario` says where the command line says nothing.
+    /// With what a file says where the command line says nothing.
     #[must_use]
-    pub fn within(&self, scenario: &Scenario) -> Self {
+    pub fn within(&self, suite: &str, methods: &[String], tasks: &[String], seeds: u64) -> Self {
         let or = |given: &[String], said: &[String]| if given.is_empty() { said } else { given }.to_vec();
         Self {
-            method: or(&self.method, &scenario.methods),
-            task: or(&self.task, &scenario.tasks),
-            suite: scenario.suite.clone(),
-            seeds: self.seeds.or(Some(scenario.seeds)),
+            method: or(&self.method, methods),
+            task: or(&self.task, tasks),
+            suite: suite.to_owned(),
+            seeds: self.seeds.or(Some(seeds)),
             ..self.clone()
         }
     }

@@ -1,21 +1,23 @@
 //! `run --scenario`: a comparison that one file describes.
 
-use compare::plot::{Curves, Figure, Plot, Series, Spacing};
+use std::path::Path;
+
+use compare::Run;
 use compare::stats::Settings;
-use compare::{Run, distinct, latest};
 use serde_json::{Value, json};
 
-use super::{continual, print, run, use_threads};
+use super::{continual, print, run, sweep, use_threads};
 use crate::cli::{ContinualArgs, RunArgs};
-use crate::config::{AblationPlan, Experiment, MergePlan, Scenario, resolve};
+use crate::config::{AblationPlan, Experiment, Grid, MergePlan, Scenario, resolve};
 use crate::progress::Display;
 use crate::queue::{Queue, check_writable, default_folder};
-use crate::scenario::{Varied, ablate, merged};
+use crate::scenario::merged;
 use crate::{Error, Result, interrupt};
 
 pub(super) fn execute(args: &RunArgs, name: &str) -> Result<()> {
     let scenario = Scenario::read(name)?;
-    let mut args = args.within(&scenario);
+    let Scenario { suite, methods, tasks, seeds, .. } = &scenario;
+    let mut args = args.within(suite, methods, tasks, *seeds);
     use_threads(args.model.threads);
     let out = args.out.clone().unwrap_or_else(|| default_folder(&scenario.name));
     check_writable(&out)?;
@@ -56,60 +58,21 @@ fn merges(args: &RunArgs, scenario: &Scenario, plan: &MergePlan) -> Result<()> {
             }
         }
     }
-    finish(&queue, args, scenario, runs, &Value::Array(notes), failures)
+    finish(queue.folder(), args, &scenario.name, runs, &Value::Array(notes), failures)
 }
 
+/// An ablation is a sweep along one axis.
 fn ablations(args: &RunArgs, scenario: &Scenario, plan: &AblationPlan) -> Result<()> {
-    let display = Display::choose(args.quiet);
-    let Varied { by_value, failures } = ablate(args, plan, display)?;
-    let queue = Queue::new(args, display)?;
-    let figure = curve(plan, &by_value)?;
-    if let Some(figure) = figure {
-        compare::write_whole(
-            &queue.folder().join(format!("{}.svg", scenario.name)),
-            figure.svg().as_bytes(),
-        )?;
-    }
-    let runs: Vec<Run> = by_value.into_iter().flat_map(|(_, runs)| runs).collect();
-    let note = json!({ "setting": plan.setting, "values": plan.values });
-    finish(&queue, args, scenario, latest(distinct(runs)).runs, &note, failures)
-}
-
-/// Scores over the values, where these are numbers.
-fn curve(plan: &AblationPlan, by_value: &[(String, Vec<Run>)]) -> Result<Option<Figure>> {
-    let mut series: Vec<Series> = Vec::new();
-    for (value, runs) in by_value {
-        let Ok(x) = value.parse::<f64>() else { return Ok(None) };
-        for ranking in compare::rank_all(&compare::entries(runs)?, &Settings::default())? {
-            for row in ranking.rows.iter().filter(|row| !row.entry.record().is_base()) {
-                let label = format!("{} {}", row.entry.record().method, ranking.task);
-                let color = series.len();
-                let place = series.iter().position(|series| series.label == label).unwrap_or_else(|| {
-                    series.push(Series { label, color, points: Vec::new() });
-                    color
-                });
-                series[place].points.push((x, row.pooled.metric.value));
-            }
-        }
-    }
-    Ok(Some(Figure {
-        name: "ablation".to_owned(),
-        title: format!("Scores over {}", plan.setting),
-        caption: "Means of the seeds on the test split.".to_owned(),
-        plot: Plot::Curves(Curves {
-            over: plan.setting.clone(),
-            spacing: Spacing::Linear,
-            quantity: "score".to_owned(),
-            series,
-        }),
-    }))
+    let axes = [(plan.setting.clone(), plan.values.clone())].into();
+    let grid = Grid::new(axes, &scenario.settings)?;
+    sweep::whole(args, &scenario.name, &grid, &scenario.settings)
 }
 
 /// Prints the table, and writes `summary.json` and `scenario.json`.
-fn finish(
-    queue: &Queue<'_>,
+pub(super) fn finish(
+    folder: &Path,
     args: &RunArgs,
-    scenario: &Scenario,
+    name: &str,
     runs: Vec<Run>,
     notes: &Value,
     failures: Vec<String>,
@@ -117,18 +80,19 @@ fn finish(
     if !runs.is_empty() {
         let mut summary = compare::summarize(&runs, &Settings::default())?;
         for row in &mut summary.rows {
-            row.scenario = Some(scenario.name.clone());
+            row.scenario = Some(name.to_owned());
             row.stage = row.task.split_once(" in ").map(|(_, stage)| stage.to_owned());
         }
-        summary.write(&queue.folder().join("summary.json"))?;
-        let about = json!({ "scenario": scenario.name, "methods": args.method, "seeds": args.seed_count(), "notes": notes });
+        summary.write(&folder.join("summary.json"))?;
+        let about =
+            json!({ "scenario": name, "methods": args.method, "seeds": args.seed_count(), "notes": notes });
         let text = serde_json::to_string_pretty(&about).expect("it prints") + "\n";
-        compare::write_whole(&queue.folder().join("scenario.json"), text.as_bytes())?;
+        compare::write_whole(&folder.join("scenario.json"), text.as_bytes())?;
         print(&run::table(&runs)?);
-        Display::choose(args.quiet).say(&format!("records and adapters: {}", queue.folder().display()));
+        Display::choose(args.quiet).say(&format!("records and adapters: {}", folder.display()));
     }
     if interrupt::asked() {
         return Err(Error::Interrupted);
     }
-    if failures.is_empty() { Ok(()) } else { Err(Error::Failed(failures.join("\n  "))) }
+    run::outcome(&failures)
 }

@@ -201,9 +201,10 @@ impl<'a> Group<'a> {
             record.notes.push(format!("weight {weight}, chosen in {seconds:.1} seconds"));
             record::score(&mut record, &scored)?;
             record.status = Status::Success;
-            let run = Run { record, evidence: Evidence::Items(scored.outcomes) };
+            let mut run = Run { record, evidence: Evidence::Items(scored.outcomes) };
             // The choice is an outcome, not a setting: runs whose settings differ are not pooled.
-            cells.save(&keys[index], &run, &StateDict::from([(WEIGHT.to_owned(), Tensor::from(weight))]))?;
+            let chosen = StateDict::from([(WEIGHT.to_owned(), Tensor::from(weight))]);
+            cells.save(&keys[index], &mut run, &chosen)?;
             runs.push(run);
         }
         Ok((runs, weight))
