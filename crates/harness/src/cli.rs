@@ -238,6 +238,9 @@ pub struct RunArgs {
     /// Checkpoints of a run that are kept, the newest; they are removed when it is finished.
     #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub keep_checkpoints: u64,
+    /// Write event files for TensorBoard while runs train: `tensorboard --logdir OUT/tensorboard`.
+    #[arg(long)]
+    pub tensorboard: bool,
     /// Print nothing but the table.
     #[arg(long)]
     pub quiet: bool,

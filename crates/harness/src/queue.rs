@@ -9,6 +9,7 @@ use peft_core::{StateDict, device};
 use serde_json::{Value, json};
 use tasks::{Scorer, Split, Task, TaskConfig};
 
+use crate::board::Board;
 use crate::cells::{CellKey, Cells, surroundings};
 use crate::checkpoint::{self, Every};
 use crate::cli::RunArgs;
@@ -227,6 +228,7 @@ impl<'a> Queue<'a> {
         let place = Path::new(task).join(name).join(format!("seed-{seed}"));
         let usual = self.out.join("adapters").join(&place);
         let (mut checkpoints, apart) = (self.out.join("checkpoints").join(&place), self.apart);
+        let board = self.args.tensorboard.then(|| self.out.join("tensorboard"));
         let keeps = self.options.checkpoints.every != Every::Never;
         let (cells, found) = (self.cells.clone(), self.finder());
         let succeeded = self.finished.iter().filter(|(_, one)| one.run.record.status == Status::Success);
@@ -243,10 +245,18 @@ impl<'a> Queue<'a> {
             checkpoints.set_file_name(folder.file_name().unwrap_or_default());
         }
         context.adapter_folder = &folder;
+        let leaf = folder.file_name().unwrap_or_default();
+        let board = board.map(|above| above.join(&place).with_file_name(leaf));
         let finished = match found(&cell) {
-            Some((run, adapter)) => Finished { run, adapter, others: Vec::new(), folder: folder.clone() },
+            Some((run, adapter)) => {
+                if let Some(board) = &board {
+                    Board::of_record(board, experiment.to_toml(), &run.record)?;
+                }
+                Finished { run, adapter, others: Vec::new(), folder: folder.clone() }
+            }
             None => {
                 context.checkpoint_folder = Some(checkpoints.clone());
+                context.board_folder = board;
                 let mut finished = run(&mut context, experiment, method, seed, &records)?;
                 task.clone_into(&mut finished.run.record.task);
                 if let Some(sequence) = &stage.sequence {
@@ -357,6 +367,7 @@ impl<'a> Queue<'a> {
             display: self.display,
             adapter_folder,
             checkpoint_folder: None,
+            board_folder: None,
         })
     }
 }
