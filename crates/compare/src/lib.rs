@@ -42,5 +42,5 @@ pub use record::{BASE, RunRecord, Status, run_id};
 pub use rescore::rescore;
 pub use run::{Evidence, LeftOut, Run, Selection, latest};
 pub use sequence::Sequence;
-pub use store::{Store, load, write_whole};
+pub use store::{Store, load, write_new, write_whole};
 pub use summary::{Summary, SummaryRow, summarize};

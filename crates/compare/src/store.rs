@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::migrate;
 use crate::name::component;
 use crate::outcome::{self, Outcome};
-use crate::record::RunRecord;
+use crate::record::{RunRecord, run_id};
 use crate::run::{Evidence, Run};
 
 /// Ending of the files with per-item outcomes.
@@ -72,6 +72,24 @@ impl Store {
         json.push(b'\n');
         write_atomically(&path, &json, Existing::Refuse)?;
         Ok(path)
+    }
+
+    /// Adds a run as [`Store::save`] does, and lets its time and identifier move on by a millisecond, or more, where another
+    /// run of its method, task and seed began in the same one: with other settings, in another process.
+    ///
+    /// # Errors
+    /// [`Error::Record`] for a record that contradicts itself, [`Error::Io`].
+    pub fn add(&self, run: &mut Run) -> Result<PathBuf> {
+        loop {
+            match self.save(run) {
+                Err(Error::AlreadyStored { .. }) => {
+                    let RunRecord { created_at, id, method, task, seed, .. } = &mut run.record;
+                    *created_at += std::time::Duration::from_millis(1);
+                    *id = run_id(*created_at, method, task, *seed);
+                }
+                saved => return saved,
+            }
+        }
     }
 
     /// The paths of all records, the newest revision of each run, sorted.
@@ -153,6 +171,14 @@ pub(crate) enum Existing {
 /// [`Error::Io`].
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     write_atomically(path, bytes, Existing::Replace)
+}
+
+/// Writes a file, whole or not at all, unless there is one: of several processes that try, one does.
+///
+/// # Errors
+/// [`Error::AlreadyStored`] if there is one, [`Error::Io`].
+pub fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_atomically(path, bytes, Existing::Refuse)
 }
 
 /// Writes beside the target, flushes, renames: the target is whole or absent.

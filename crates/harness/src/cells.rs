@@ -3,11 +3,12 @@
 //! `cells/<key>.safetensors` holds the trained tensors under the names the method gives them (an adapter's own file may pack,
 //! prune or rename them), and says where the record is. It is written last: a cell without it is not finished.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use compare::{Run, Status, Store};
 use peft_core::StateDict;
-use peft_core::tensor_file::{self, Metadata};
+use peft_core::tensor_file::{self, Metadata, TensorFile};
 use serde_json::{Value, json};
 use tasks::Split;
 
@@ -56,15 +57,16 @@ impl CellKey {
         let name = usual.file_name().unwrap_or_default().to_string_lossy();
         let own = usual.with_file_name(format!("{name}-{}", &self.hash[..8]));
         for folder in [usual, &own] {
+            std::fs::create_dir_all(folder).map_err(|source| peft_core::Error::io(folder, source))?;
             let owner = folder.join(OWNER);
-            match std::fs::read_to_string(&owner) {
-                Ok(hash) if hash == self.hash => return Ok(folder.to_owned()),
-                Ok(_) => {}
-                Err(_) => {
-                    std::fs::create_dir_all(folder).map_err(|source| peft_core::Error::io(folder, source))?;
-                    compare::write_whole(&owner, self.hash.as_bytes())?;
-                    return Ok(folder.to_owned());
-                }
+            match compare::write_new(&owner, self.hash.as_bytes()) {
+                Ok(()) => return Ok(folder.to_owned()),
+                Err(compare::Error::AlreadyStored { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+            let hash = std::fs::read_to_string(&owner);
+            if hash.map_err(|source| peft_core::Error::io(&owner, source))? == self.hash {
+                return Ok(folder.to_owned());
             }
         }
         Ok(own)
@@ -77,9 +79,28 @@ impl Cells {
         Self { folder, records }
     }
 
-    /// The records of all cells, finished or not.
-    pub fn records(&self) -> &Store {
-        &self.records
+    /// What the finished cells were made from, by key: of each the surroundings and the rest. Neither tensors nor outcomes are
+    /// read, so a damaged one may be among them.
+    ///
+    /// # Errors
+    /// If the folder cannot be read.
+    pub fn described(&self) -> Result<BTreeMap<String, [Value; 2]>> {
+        let mut all = BTreeMap::new();
+        if !self.folder.exists() {
+            return Ok(all);
+        }
+        let failed = |source| peft_core::Error::io(&self.folder, source);
+        for entry in std::fs::read_dir(&self.folder).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            let Ok(file) = TensorFile::open(&path) else { continue };
+            let text = |name: &str| file.metadata().get(name);
+            let is_recorded = text(RECORD).is_some_and(|record| self.records.root().join(record).exists());
+            let described = text(CELL).and_then(|cell| serde_json::from_str(cell).ok());
+            if let (Some(stem), true, Some(described)) = (path.file_stem(), is_recorded, described) {
+                all.insert(stem.to_string_lossy().into_owned(), described);
+            }
+        }
+        Ok(all)
     }
 
     /// A finished cell: its run and the trained tensors.
@@ -97,12 +118,20 @@ impl Cells {
         Ok(Some((compare::load(&self.records.root().join(record))?, tensors)))
     }
 
+    /// Adds a record alone.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn record(&self, run: &mut Run) -> Result<PathBuf> {
+        Ok(self.records.add(run)?)
+    }
+
     /// Keeps a run and its trained tensors; the cell of one that reached its end is found from then on.
     ///
     /// # Errors
     /// If they cannot be written.
-    pub fn save(&self, key: &CellKey, run: &Run, tensors: &StateDict) -> Result<()> {
-        let record = self.records.save(run)?;
+    pub fn save(&self, key: &CellKey, run: &mut Run, tensors: &StateDict) -> Result<()> {
+        let record = self.record(run)?;
         if run.record.status != Status::Success {
             return Ok(());
         }

@@ -11,13 +11,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tasks::{Permission, Place, TaskConfig};
 
 use crate::Result;
-use crate::config::{Scenario, read_task};
+use crate::config::read_task;
 
 pub use adapters::{
     DoctorArgs, ExportArgs, FidelityArgs, InterferenceArgs, MergeArgs, MergeIntoBaseArgs, MergingArgs, Vote,
 };
 pub use checks::{ClaimsArgs, ParityArgs};
-pub use comparisons::{ContinualArgs, PlanArgs, Scale, TableArgs, TuneArgs};
+pub use comparisons::{ContinualArgs, PlanArgs, Scale, SweepArgs, TableArgs, TuneArgs};
 pub use records::{GateArgs, ReportArgs, RescoreArgs};
 
 /// Implements and compares parameter-efficient fine-tuning methods: every method through the same loop, on the same
@@ -56,6 +56,8 @@ pub enum Command {
     Continual(ContinualArgs),
     /// Find each method's learning rate with one budget for all, and compare what was chosen with the defaults.
     Tune(TuneArgs),
+    /// Run methods × tasks × seeds × settings from one file, all of it or a shard.
+    Sweep(SweepArgs),
     /// Say what a run would do: modules adapted, trainable parameters, predicted memory and time, and which differences it
     /// could tell apart.
     Plan(PlanArgs),
@@ -111,6 +113,8 @@ pub enum Listing {
     Models,
     /// Comparisons in one file, for `--scenario`.
     Scenarios,
+    /// Grids of settings in one file, for `sweep`.
+    Sweeps,
 }
 
 /// Where a model comes from and how it is held.
@@ -247,6 +251,9 @@ pub struct RunArgs {
     /// Checkpoints of a run that are kept, the newest; they are removed when it is finished.
     #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub keep_checkpoints: u64,
+    /// Write event files for TensorBoard while runs train: `tensorboard --logdir OUT/tensorboard`.
+    #[arg(long)]
+    pub tensorboard: bool,
     /// Print nothing but the table.
     #[arg(long)]
     pub quiet: bool,
@@ -263,15 +270,15 @@ impl RunArgs {
         self.seed..self.seed + self.seed_count()
     }
 
-    /// With what `scenario` says where the command line says nothing.
+    /// With what a file says where the command line says nothing.
     #[must_use]
-    pub fn within(&self, scenario: &Scenario) -> Self {
+    pub fn within(&self, suite: &str, methods: &[String], tasks: &[String], seeds: u64) -> Self {
         let or = |given: &[String], said: &[String]| if given.is_empty() { said } else { given }.to_vec();
         Self {
-            method: or(&self.method, &scenario.methods),
-            task: or(&self.task, &scenario.tasks),
-            suite: scenario.suite.clone(),
-            seeds: self.seeds.or(Some(scenario.seeds)),
+            method: or(&self.method, methods),
+            task: or(&self.task, tasks),
+            suite: suite.to_owned(),
+            seeds: self.seeds.or(Some(seeds)),
             ..self.clone()
         }
     }

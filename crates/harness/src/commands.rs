@@ -21,6 +21,7 @@ mod rescore;
 mod run;
 mod scenario;
 mod show;
+mod sweep;
 mod table;
 mod tune;
 
@@ -39,6 +40,7 @@ pub fn dispatch(cli: Cli) -> Result<()> {
         Command::Run(args) => run::execute(&args),
         Command::Continual(args) => continual::execute(&args),
         Command::Tune(args) => tune::execute(&args),
+        Command::Sweep(args) => sweep::execute(&args),
         Command::Plan(args) => plan::execute(&args),
         Command::Show(args) => show::execute(&args),
         Command::List { what } => list::execute(what),

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod adapter;
+pub mod board;
 pub mod builtin;
 pub mod cells;
 pub mod checkpoint;
@@ -11,6 +12,7 @@ pub mod config;
 pub mod continual;
 pub mod doctor;
 pub mod evaluate;
+pub mod events;
 pub mod export;
 pub mod feed;
 pub mod fidelity;

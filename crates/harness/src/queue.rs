@@ -1,14 +1,15 @@
 //! Many runs: task by task, seed by seed, each cell once, with the runs that others need.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use compare::{Evidence, Run, RunRecord, Status, Store};
 use jiff::Timestamp;
 use peft_core::{StateDict, device};
-use serde_json::json;
+use serde_json::{Value, json};
 use tasks::{Scorer, Split, Task, TaskConfig};
 
+use crate::board::Board;
 use crate::cells::{CellKey, Cells, surroundings};
 use crate::checkpoint::{self, Every};
 use crate::cli::RunArgs;
@@ -33,6 +34,7 @@ pub struct Queue<'a> {
     finished: BTreeMap<String, Finished>,
     bases: BTreeMap<String, Run>,
     failures: Vec<String>,
+    apart: bool,
 }
 
 /// What makes a cell a part of something larger.
@@ -73,7 +75,15 @@ impl<'a> Queue<'a> {
             finished: BTreeMap::new(),
             bases: BTreeMap::new(),
             failures: Vec::new(),
+            apart: false,
         })
+    }
+
+    /// For cells of one task, method and seed with several settings, here and in other processes: each has checkpoints of its
+    /// own. Otherwise one of other settings is an error, for it may be a mistake to leave that run unfinished.
+    #[must_use]
+    pub fn apart(self) -> Self {
+        Self { apart: true, ..self }
     }
 
     /// The finished cells.
@@ -118,7 +128,7 @@ impl<'a> Queue<'a> {
     }
 
     /// Lets go of what no other task needs, so that memory measured there is its own.
-    fn leave_task(&mut self) {
+    pub fn leave_task(&mut self) {
         self.prepared.clear();
         self.sessions.retain(|_, session| session.learner.fresh_modules().is_empty());
     }
@@ -131,14 +141,18 @@ impl<'a> Queue<'a> {
         &self.finished[key]
     }
 
+    /// Lets go of a run and its adapter; asked for once more, it is found in the folder.
+    pub fn forget(&mut self, key: &str) {
+        self.finished.remove(key);
+    }
+
     /// The unadapted model on the task of `experiment`.
     ///
     /// # Errors
     /// As scoring.
     pub fn base_of(&mut self, experiment: &Experiment, seed: u64) -> Result<&Run> {
         self.base(experiment, seed)?;
-        let key = format!("{} {}", experiment.task.name, session_key(&experiment.task, seed));
-        Ok(&self.bases[&key])
+        Ok(&self.bases[&base_key(experiment, seed).to_string()])
     }
 
     /// The data of a task in the tokens of its model.
@@ -165,19 +179,19 @@ impl<'a> Queue<'a> {
 
     /// Scores the unadapted model, once for each task and model.
     fn base(&mut self, experiment: &Experiment, seed: u64) -> Result<()> {
-        let key = format!("{} {}", experiment.task.name, session_key(&experiment.task, seed));
+        let what = base_key(experiment, seed);
+        let key = what.to_string();
         if self.bases.contains_key(&key) {
             return Ok(());
         }
         let (folder, cells, found) = (self.out.clone(), self.cells.clone(), self.finder());
         let mut context = self.context(experiment, seed, &Stage::default(), &folder)?;
-        let what = json!({ "base": key, "suite": experiment.suite, "task": experiment.task });
         let cell = CellKey::new(&json!([surroundings(&context), what]));
         let run = match found(&cell) {
             Some((run, _)) => run,
             None => {
-                let run = run_base(&mut context, experiment, seed)?;
-                cells.save(&cell, &run, &StateDict::new())?;
+                let mut run = run_base(&mut context, experiment, seed)?;
+                cells.save(&cell, &mut run, &StateDict::new())?;
                 run
             }
         };
@@ -213,30 +227,42 @@ impl<'a> Queue<'a> {
         let task = if stage.name.is_empty() { &experiment.task.name } else { &stage.name };
         let place = Path::new(task).join(name).join(format!("seed-{seed}"));
         let usual = self.out.join("adapters").join(&place);
-        let checkpoints = self.out.join("checkpoints").join(&place);
+        let (mut checkpoints, apart) = (self.out.join("checkpoints").join(&place), self.apart);
+        let board = self.args.tensorboard.then(|| self.out.join("tensorboard"));
         let keeps = self.options.checkpoints.every != Every::Never;
         let (cells, found) = (self.cells.clone(), self.finder());
+        let succeeded = self.finished.iter().filter(|(_, one)| one.run.record.status == Status::Success);
+        let known: BTreeSet<String> = succeeded.map(|(key, _)| key.clone()).collect();
         let mut context = self.context(experiment, seed, stage, &usual)?;
-        let what = json!({
-            "config": experiment.to_json(),
-            "seed": seed,
-            "stage": stage.name,
-            "start": stage.start,
-            "needs": needed,
-        });
+        let what = cell_key(experiment, seed, stage, &needed);
         let cell = CellKey::new(&json!([surroundings(&context), what]));
+        let key = cell.as_str().to_owned();
+        if known.contains(&key) {
+            return Ok(key);
+        }
         let folder = cell.folder(&usual)?;
+        if apart {
+            checkpoints.set_file_name(folder.file_name().unwrap_or_default());
+        }
         context.adapter_folder = &folder;
+        let leaf = folder.file_name().unwrap_or_default();
+        let board = board.map(|above| above.join(&place).with_file_name(leaf));
         let finished = match found(&cell) {
-            Some((run, adapter)) => Finished { run, adapter, others: Vec::new(), folder: folder.clone() },
+            Some((run, adapter)) => {
+                if let Some(board) = &board {
+                    Board::of_record(board, experiment.to_toml(), &run.record)?;
+                }
+                Finished { run, adapter, others: Vec::new(), folder: folder.clone() }
+            }
             None => {
                 context.checkpoint_folder = Some(checkpoints.clone());
+                context.board_folder = board;
                 let mut finished = run(&mut context, experiment, method, seed, &records)?;
                 task.clone_into(&mut finished.run.record.task);
                 if let Some(sequence) = &stage.sequence {
                     finished.run.record.sequence = Some(sequence(&finished)?);
                 }
-                cells.save(&cell, &finished.run, &finished.adapter)?;
+                cells.save(&cell, &mut finished.run, &finished.adapter)?;
                 if keeps && finished.run.record.status == Status::Success {
                     checkpoint::remove(&checkpoints)?;
                 }
@@ -244,7 +270,6 @@ impl<'a> Queue<'a> {
             }
         };
         let stopped = finished.run.record.status != Status::Success;
-        let key = cell.as_str().to_owned();
         self.finished.insert(key.clone(), finished);
         self.leave_quantized(experiment, seed);
         if stopped { Err(Error::Interrupted) } else { Ok(key) }
@@ -280,7 +305,11 @@ impl<'a> Queue<'a> {
         }
     }
 
-    fn failed(&mut self, experiment: &Experiment, seed: u64, error: &Error) -> Result<()> {
+    /// Records that a cell failed; the sentence that says so is the last of [`Self::failures`] then.
+    ///
+    /// # Errors
+    /// If the record cannot be written.
+    pub fn failed(&mut self, experiment: &Experiment, seed: u64, error: &Error) -> Result<()> {
         let (task, method) = (&experiment.task.name, experiment.method.info);
         let hint = error.hint().map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
         let sentence = format!("{task} · {} · seed {seed}: {error}{hint}", method.name);
@@ -292,7 +321,7 @@ impl<'a> Queue<'a> {
         record.suite.clone_from(&experiment.suite);
         record.config = experiment.to_json();
         record.status = Status::Failed { reason: error.to_string() };
-        self.cells.records().save(&Run { record, evidence: Evidence::Items(Vec::new()) })?;
+        self.cells.record(&mut Run { record, evidence: Evidence::Items(Vec::new()) })?;
         Ok(())
     }
 
@@ -338,6 +367,7 @@ impl<'a> Queue<'a> {
             display: self.display,
             adapter_folder,
             checkpoint_folder: None,
+            board_folder: None,
         })
     }
 }
@@ -376,6 +406,24 @@ fn task_key(experiment: &Experiment, task: &TaskConfig) -> String {
     format!("{} {}", experiment.task.training.model, task.to_toml())
 }
 
+/// What decides the outcome of scoring the unadapted model, surroundings apart.
+pub fn base_key(experiment: &Experiment, seed: u64) -> Value {
+    let task = &experiment.task;
+    let base = format!("{} {}", task.name, session_key(task, seed));
+    json!({ "base": base, "suite": experiment.suite, "task": task })
+}
+
+/// What decides the outcome of a cell, surroundings apart; `needs` are the keys of the cells it starts from.
+pub fn cell_key(experiment: &Experiment, seed: u64, stage: &Stage<'_>, needs: &[String]) -> Value {
+    json!({
+        "config": experiment.to_json(),
+        "seed": seed,
+        "stage": stage.name,
+        "start": stage.start,
+        "needs": needs,
+    })
+}
+
 /// What decides which model is loaded: a head is drawn for each task and seed.
 fn session_key(task: &TaskConfig, seed: u64) -> String {
     let head = task.head.as_ref().map(|head| format!("{} {head:?} {seed}", task.name));
@@ -396,7 +444,7 @@ pub fn default_folder(what: &str) -> PathBuf {
 pub fn check_writable(folder: &Path) -> Result<()> {
     let failed = |source| Error::Output { path: folder.to_owned(), source };
     std::fs::create_dir_all(folder).map_err(failed)?;
-    let probe = folder.join(".writable");
-    std::fs::write(&probe, []).map_err(failed)?;
-    std::fs::remove_file(&probe).map_err(failed)
+    // A name of its own: other processes may be finding out the same.
+    let probe = tempfile::Builder::new().prefix(".writable-").tempfile_in(folder).map_err(failed)?;
+    probe.close().map_err(failed)
 }

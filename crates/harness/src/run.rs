@@ -11,6 +11,7 @@ use peft_core::{Adaptable, Attachment, Method, Seeds, StateDict, Targets, device
 use tasks::{Encoded, Overlap, Split, Task};
 
 use crate::adapter::{Provenance, adapter_file};
+use crate::board::{Board, Clock};
 use crate::checkpoint::{Every, Identity, Keeper};
 use crate::config::{Experiment, RunOptions};
 use crate::evaluate::{self, Examiner, Scored, merge_and_check};
@@ -58,6 +59,8 @@ pub struct Context<'a> {
     pub adapter_folder: &'a Path,
     /// Folder for checkpoints, where the run may have some.
     pub checkpoint_folder: Option<PathBuf>,
+    /// Folder for TensorBoard's event file, where one is asked for.
+    pub board_folder: Option<PathBuf>,
 }
 
 /// A run that is over.
@@ -237,13 +240,21 @@ fn train_cell(
         },
         validation: &context.prepared.validation,
         select: training.select,
+        board: context.board_folder.as_ref().map(|folder| {
+            let (earlier_steps, earlier_seconds) = (so_far.earlier_steps, so_far.earlier_seconds);
+            let clock = Clock { began: Timestamp::now(), earlier_steps, earlier_seconds };
+            Board::new(folder, experiment.to_toml(), clock)
+        }),
         so_far,
         keeper,
         started: Instant::now(),
         memory,
     };
     let trained = train_from(checkpoint.as_ref(), learner, attachment, &mut feed, &settings, &mut watch)?;
-    let Watch { progress, so_far, .. } = watch;
+    let Watch { progress, so_far, mut board, .. } = watch;
+    if let Some(board) = &mut board {
+        board.show(&so_far.curves, &so_far.speed)?; // the score that a run which was stopped had left
+    }
     if let Some((_, tensors)) = &so_far.best {
         attachment.store_mut().load_adapter(tensors, "the best validation score")?;
     }

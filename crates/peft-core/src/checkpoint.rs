@@ -89,7 +89,7 @@ impl Checkpoint {
     /// If `folder` has no parent.
     pub fn write(&self, folder: &Path) -> Result<()> {
         let parent = folder.parent().expect("a checkpoint lies in a folder");
-        fs::create_dir_all(parent).map_err(|source| Error::io(parent, source))?;
+        create_folder(parent).map_err(|source| Error::io(parent, source))?;
         let mut builder = tempfile::Builder::new();
         builder.prefix(Self::UNFINISHED);
         // A temporary folder is private unless told otherwise, and the rename keeps its mode.
@@ -174,6 +174,19 @@ fn damaged<'a>(stated: &str, found: &'a str) -> Option<&'a str> {
     }
     let line = found.lines().find(|line| !stated.lines().any(|stated| stated == *line));
     Some(line.and_then(|line| line.split_once("  ")).map_or(CHECKSUMS, |(_, name)| name))
+}
+
+/// Makes a folder with those above it, of which another process may be removing empty ones at this moment.
+fn create_folder(folder: &Path) -> std::io::Result<()> {
+    const ATTEMPTS: usize = 20;
+    let mut outcome = fs::create_dir_all(folder);
+    for _ in 1..ATTEMPTS {
+        if !matches!(&outcome, Err(error) if error.kind() == std::io::ErrorKind::NotFound) {
+            break;
+        }
+        outcome = fs::create_dir_all(folder);
+    }
+    outcome
 }
 
 /// Waits until a file or folder is on the disk.

@@ -5,6 +5,8 @@ mod details;
 mod figures;
 mod page;
 
+pub use command::quoted;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::RunArgs;
+use crate::scenario::{Emit, Shard};
 use crate::tune::{Budget, Strategy};
 
 /// Options of `plan`.
@@ -78,6 +79,48 @@ impl TuneArgs {
 fn ratio(text: &str) -> Result<f64, String> {
     let ratio: f64 = text.parse().map_err(|_| "expected a number".to_owned())?;
     if ratio.is_finite() && ratio > 1.0 { Ok(ratio) } else { Err("expected a number above 1".to_owned()) }
+}
+
+/// Options of `sweep`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+A sweep in one file:
+  name = \"my-sweep\"
+  description = \"Which rank and rate\"
+  suite = \"mini\"                        # `mini` where it says nothing
+  methods = [\"lora\", \"dora\"]
+  tasks = [\"nlu\", \"math\"]              # all of the suite where it says nothing
+  seeds = 3
+  [settings.task]                       # the same for every cell, as in a `--config` file
+  training.steps = 200
+  [grid]                                # every combination of these
+  \"method.rank\" = [4, 16]
+  \"methods.lora.optimizer.lr\" = [1e-3, 4e-3]
+
+  harness sweep my-sweep.toml --plan                   what would be run, and what is finished
+  harness sweep my-sweep.toml                          run it; given again, it goes on and repeats nothing
+  harness sweep my-sweep.toml --shard 2/4              the second of four parts, beside the others
+  harness sweep my-sweep.toml --emit slurm --shards 4  a script that runs all parts")]
+pub struct SweepArgs {
+    /// A provided sweep (`harness list sweeps`), or a file.
+    #[arg(value_name = "FILE")]
+    pub file: String,
+    /// Run only part I of N, counted from 1. Several parts may be run at the same time into one `--out`; without this
+    /// option, what they have finished is put into one table.
+    #[arg(long, value_name = "I/N")]
+    pub shard: Option<Shard>,
+    /// List the cells and which are finished, and run nothing.
+    #[arg(long, visible_alias = "dry-run")]
+    pub plan: bool,
+    /// Print what runs all shards, with the options given here, and run nothing.
+    #[arg(long, value_name = "HOW", conflicts_with_all = ["plan", "shard"])]
+    pub emit: Option<Emit>,
+    /// Number of shards for `--emit`, or as many as can be [default: 4].
+    #[arg(long, value_name = "N", requires = "emit", value_parser = clap::value_parser!(u64).range(1..))]
+    pub shards: Option<u64>,
+    /// Options of `run`, laid over what the file says; `--suite` is its own, and `--out` is `runs/NAME` if not given.
+    #[command(flatten)]
+    pub run: RunArgs,
 }
 
 /// Options of `table`.

@@ -5,7 +5,7 @@ use tasks::Head;
 
 use super::print;
 use crate::cli::Listing;
-use crate::config::{Scenario, scenarios, suites};
+use crate::config::{Scenario, Sweep, scenarios, suites, sweeps};
 use crate::{Result, builtin};
 
 pub(super) fn execute(what: Listing) -> Result<()> {
@@ -13,6 +13,7 @@ pub(super) fn execute(what: Listing) -> Result<()> {
         Listing::Methods => print(&methods_table()),
         Listing::Tasks => print(&tasks_table()?),
         Listing::Scenarios => print(&scenarios_table()?),
+        Listing::Sweeps => print(&sweeps_table()?),
         Listing::Models => print(&models_table()),
     }
     Ok(())
@@ -72,6 +73,16 @@ fn scenarios_table() -> Result<String> {
     });
     let rows = rows.collect::<Result<Vec<_>>>()?;
     Ok(grid(&["scenario", "suite", "methods", "seeds", "description"], rows.into_iter()))
+}
+
+fn sweeps_table() -> Result<String> {
+    let rows = sweeps().into_iter().map(|name| {
+        let Sweep { suite, methods, seeds, description, grid, .. } = Sweep::read(&name)?;
+        let varied = grid.keys().collect::<Vec<_>>().join(", ");
+        Ok(vec![name, suite, methods.join(", "), varied, seeds.to_string(), description])
+    });
+    let rows = rows.collect::<Result<Vec<_>>>()?;
+    Ok(grid(&["sweep", "suite", "methods", "varied", "seeds", "description"], rows.into_iter()))
 }
 
 fn models_table() -> String {

@@ -41,7 +41,12 @@ pub(super) fn suite(args: &RunArgs) -> Result<()> {
         }
         return Err(Error::Interrupted);
     }
-    match queue.failures() {
+    self::outcome(queue.failures())
+}
+
+/// An error that lists what failed, if anything did.
+pub(super) fn outcome(failures: &[String]) -> Result<()> {
+    match failures {
         [] => Ok(()),
         [only] => Err(Error::Failed(only.clone())),
         several => Err(Error::Failed(format!("{} runs failed:\n  {}", several.len(), several.join("\n  ")))),

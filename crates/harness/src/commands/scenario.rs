@@ -1,23 +1,26 @@
 //! `run --scenario`: a comparison that one file describes.
 
+use std::path::Path;
+
 use compare::plot::Figure;
 use compare::stats::Settings;
 use compare::table::{TerminalStyle, listing};
-use compare::{Run, distinct, latest};
+use compare::{Run, latest};
 use indexmap::IndexMap;
 use serde_json::{Value, json};
 
-use super::{continual, print, run, use_threads};
+use super::{continual, print, run, sweep, use_threads};
 use crate::cli::{ContinualArgs, RunArgs};
-use crate::config::{AblationPlan, Experiment, MergePlan, Scenario, resolve};
+use crate::config::{AblationPlan, Experiment, Grid, MergePlan, Scenario, resolve};
 use crate::progress::Display;
 use crate::queue::{Queue, check_writable, default_folder};
-use crate::scenario::{Varied, ablate, by_method, by_weight, figure, merged};
+use crate::scenario::{by_method, by_weight, figure, merged};
 use crate::{Error, Result, interrupt};
 
 pub(super) fn execute(args: &RunArgs, name: &str) -> Result<()> {
     let scenario = Scenario::read(name)?;
-    let mut args = args.within(&scenario);
+    let Scenario { suite, methods, tasks, seeds, .. } = &scenario;
+    let mut args = args.within(suite, methods, tasks, *seeds);
     use_threads(args.model.threads);
     let out = args.out.clone().unwrap_or_else(|| default_folder(&scenario.name));
     check_writable(&out)?;
@@ -42,9 +45,9 @@ fn single(args: &RunArgs, scenario: &Scenario) -> Result<()> {
     let mut queue = Queue::new(args, Display::choose(args.quiet))?;
     queue.run(&experiments)?;
     let runs = latest(queue.runs()).runs;
-    draw(&queue, figure(&scenario.name, "method", &by_method(&runs))?)?;
+    draw(queue.folder(), &figure(&scenario.name, "method", &by_method(&runs))?)?;
     let failures = queue.failures().to_vec();
-    finish(&queue, args, scenario, runs, &Value::Null, failures)
+    finish(queue.folder(), args, &scenario.name, runs, &Value::Null, failures)
 }
 
 fn merges(args: &RunArgs, scenario: &Scenario, plan: &MergePlan) -> Result<()> {
@@ -71,29 +74,26 @@ fn merges(args: &RunArgs, scenario: &Scenario, plan: &MergePlan) -> Result<()> {
     }
     let curves = by_weight(&runs);
     if !curves.is_empty() {
-        draw(&queue, figure(&scenario.name, "weight of every adapter", &curves)?)?;
+        draw(queue.folder(), &figure(&scenario.name, "weight of every adapter", &curves)?)?;
     }
     let chosen = choices(&notes);
-    finish(&queue, args, scenario, runs, &Value::Array(notes), failures)?;
+    finish(queue.folder(), args, &scenario.name, runs, &Value::Array(notes), failures)?;
     if let Some(chosen) = chosen {
         print(&chosen);
     }
     Ok(())
 }
 
+/// An ablation is a sweep along one axis.
 fn ablations(args: &RunArgs, scenario: &Scenario, plan: &AblationPlan) -> Result<()> {
-    let display = Display::choose(args.quiet);
-    let Varied { by_value, failures } = ablate(args, plan, display)?;
-    let queue = Queue::new(args, display)?;
-    draw(&queue, figure(&scenario.name, &plan.setting, &by_value)?)?;
-    let runs: Vec<Run> = by_value.into_iter().flat_map(|(_, runs)| runs).collect();
-    let note = json!({ "setting": plan.setting, "values": plan.values });
-    finish(&queue, args, scenario, latest(distinct(runs)).runs, &note, failures)
+    let axes = [(plan.setting.clone(), plan.values.clone())].into();
+    let grid = Grid::new(axes, &scenario.settings)?;
+    sweep::whole(args, &scenario.name, &grid, &scenario.settings)
 }
 
 /// Writes a figure beside the table.
-fn draw(queue: &Queue<'_>, figure: Figure) -> Result<()> {
-    let path = queue.folder().join(format!("{}.svg", figure.name));
+pub(super) fn draw(folder: &Path, figure: &Figure) -> Result<()> {
+    let path = folder.join(format!("{}.svg", figure.name));
     Ok(compare::write_whole(&path, figure.svg().as_bytes())?)
 }
 
@@ -123,10 +123,10 @@ fn choices(notes: &[Value]) -> Option<String> {
 }
 
 /// Prints the table, and writes `summary.json` and `scenario.json`.
-fn finish(
-    queue: &Queue<'_>,
+pub(super) fn finish(
+    folder: &Path,
     args: &RunArgs,
-    scenario: &Scenario,
+    name: &str,
     runs: Vec<Run>,
     notes: &Value,
     failures: Vec<String>,
@@ -134,18 +134,19 @@ fn finish(
     if !runs.is_empty() {
         let mut summary = compare::summarize(&runs, &Settings::default())?;
         for row in &mut summary.rows {
-            row.scenario = Some(scenario.name.clone());
+            row.scenario = Some(name.to_owned());
             row.stage = row.task.split_once(" in ").map(|(_, stage)| stage.to_owned());
         }
-        summary.write(&queue.folder().join("summary.json"))?;
-        let about = json!({ "scenario": scenario.name, "methods": args.method, "seeds": args.seed_count(), "notes": notes });
+        summary.write(&folder.join("summary.json"))?;
+        let about =
+            json!({ "scenario": name, "methods": args.method, "seeds": args.seed_count(), "notes": notes });
         let text = serde_json::to_string_pretty(&about).expect("it prints") + "\n";
-        compare::write_whole(&queue.folder().join("scenario.json"), text.as_bytes())?;
+        compare::write_whole(&folder.join("scenario.json"), text.as_bytes())?;
         print(&run::table(&runs)?);
-        Display::choose(args.quiet).say(&format!("records and adapters: {}", queue.folder().display()));
+        Display::choose(args.quiet).say(&format!("records and adapters: {}", folder.display()));
     }
     if interrupt::asked() {
         return Err(Error::Interrupted);
     }
-    if failures.is_empty() { Ok(()) } else { Err(Error::Failed(failures.join("\n  "))) }
+    run::outcome(&failures)
 }

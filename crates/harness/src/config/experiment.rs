@@ -95,7 +95,7 @@ struct Layers {
 }
 
 impl Layers {
-    fn read(args: &RunArgs) -> Result<(Self, Vec<TaskConfig>)> {
+    fn read(args: &RunArgs, above_suite: &[Overlay]) -> Result<(Self, Vec<TaskConfig>)> {
         let suite = read_suite(&args.suite)?;
         let names = if args.task.is_empty() { suite.tasks.clone() } else { args.task.clone() };
         let tasks = names.iter().map(|name| args.tasks.read(name)).collect::<Result<Vec<_>>>()?;
@@ -105,6 +105,7 @@ impl Layers {
         if let Some(name) = &args.scenario {
             overlays.push(Scenario::read(name)?.settings);
         }
+        overlays.extend_from_slice(above_suite);
         if let Some(path) = &args.config {
             let text = std::fs::read_to_string(path).map_err(|source| peft_core::Error::io(path, source))?;
             overlays.push(Overlay::parse(&text, &path.display().to_string())?);
@@ -179,6 +180,14 @@ impl Layers {
 /// # Errors
 /// For anything misspelt, before anything is loaded.
 pub fn resolve(args: &RunArgs) -> Result<Vec<Experiment>> {
+    resolve_with(args, &[])
+}
+
+/// The same with `above_suite` laid over suite and scenario, below `--config`, `--set` and flags.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn resolve_with(args: &RunArgs, above_suite: &[Overlay]) -> Result<Vec<Experiment>> {
     if args.method.is_empty() {
         return Err(Error::Usage(
             "no method is given: `--method lori`, or `harness list methods`".to_owned(),
@@ -192,7 +201,7 @@ pub fn resolve(args: &RunArgs) -> Result<Vec<Experiment>> {
             }
         }
     }
-    let (layers, tasks) = Layers::read(args)?;
+    let (layers, tasks) = Layers::read(args, above_suite)?;
     let mut experiments = Vec::new();
     for task in &tasks {
         let task = layers.task(task, args)?;

@@ -52,7 +52,6 @@ pub struct Suite {
 pub struct Assignment {
     path: Vec<String>,
     value: Value,
-    text: String,
 }
 
 impl Overlay {
@@ -72,29 +71,36 @@ impl Overlay {
     /// # Errors
     /// [`Error::Config`] for a path that does not begin with `task`, `tasks`, `method` or `methods`.
     pub fn from_assignments(assignments: &[Assignment]) -> Result<Self> {
+        let flags = Self { origin: "--set".to_owned(), ..Self::default() };
+        flags.of_same_file(assignments)
+    }
+
+    /// Overrides that stand in the file of this overlay.
+    ///
+    /// # Errors
+    /// As [`Self::from_assignments`].
+    pub fn of_same_file(&self, assignments: &[Assignment]) -> Result<Self> {
         let mut root = Value::Table(Table::new());
-        for Assignment { path, value, text } in assignments {
+        for Assignment { path, value, .. } in assignments {
             merge(&mut root, nested(path, value.clone()));
             if !["task", "tasks", "method", "methods"].contains(&path[0].as_str()) || path.len() < 2 {
+                let reason = "the key must begin with `task.` or `method.`";
+                let hint = "for example `method.rank` or `task.training.steps`";
                 return Err(Error::Config {
-                    origin: format!("--set {text}"),
-                    line: None,
-                    reason: "the key must begin with `task.` or `method.`".to_owned(),
-                    hint: Some(
-                        "for example `--set method.rank=8` or `--set task.training.steps=100`".to_owned(),
-                    ),
+                    origin: self.origin.clone(),
+                    line: self.line_of(&path.join(".")),
+                    reason: format!("`{}`: {reason}", path.join(".")),
+                    hint: Some(hint.to_owned()),
                 });
             }
         }
-        let mut overlay: Self = root.try_into().map_err(|error: toml::de::Error| Error::Config {
-            origin: "--set".to_owned(),
+        let overlay: Self = root.try_into().map_err(|error: toml::de::Error| Error::Config {
+            origin: self.origin.clone(),
             line: None,
             reason: error.message().to_owned(),
             hint: None,
         })?;
-        overlay.locate("", "--set");
-        overlay.check_methods()?;
-        Ok(overlay)
+        overlay.located(&self.text, &self.origin)
     }
 
     /// As part of the file `origin`, whose methods exist.
@@ -174,7 +180,8 @@ impl Overlay {
         self.line_of(key).is_some()
     }
 
-    fn at(&self, key: &str, reason: String, hint: Option<String>) -> Error {
+    /// An error about the entry `key` of this overlay.
+    pub fn at(&self, key: &str, reason: String, hint: Option<String>) -> Error {
         Error::Config { origin: self.origin.clone(), line: self.line_of(key), reason, hint }
     }
 
@@ -218,10 +225,14 @@ impl Assignment {
         };
         let parsed = format!("v = {}", value.trim()).parse().ok().and_then(|mut t: Table| t.remove("v"));
         Ok(Self {
-            path: path.trim().split('.').map(str::to_owned).collect(),
             value: parsed.unwrap_or_else(|| Value::String(value.trim().to_owned())),
-            text: text.to_owned(),
+            path: path.trim().split('.').map(str::to_owned).collect(),
         })
+    }
+
+    /// `path`, such as `method.rank`, set to `value`.
+    pub fn new(path: &str, value: Value) -> Self {
+        Self { path: path.trim().split('.').map(str::to_owned).collect(), value }
     }
 }
 

@@ -6,6 +6,7 @@ use crate::{Error, Result};
 
 static METHODS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../configs/methods");
 static SCENARIOS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../configs/scenarios");
+static SWEEPS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../configs/sweeps");
 static SUITES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../configs/suites");
 
 /// The method file `configs/methods/<name>.toml`; empty if there is none, since every setting has a default.
@@ -31,6 +32,15 @@ pub fn scenario_file(name: &str) -> Result<&'static str> {
     file.ok_or_else(|| Error::Unknown { what: "scenario", name: name.to_owned(), known: names(&SCENARIOS) })
 }
 
+/// The sweep called `name`.
+///
+/// # Errors
+/// [`Error::Unknown`].
+pub fn sweep_file(name: &str) -> Result<&'static str> {
+    let file = SWEEPS.get_file(format!("{name}.toml")).and_then(|file| file.contents_utf8());
+    file.ok_or_else(|| Error::Unknown { what: "sweep", name: name.to_owned(), known: sweeps() })
+}
+
 fn names(folder: &Dir<'_>) -> Vec<String> {
     let mut names: Vec<String> =
         folder.files().filter_map(|f| Some(f.path().file_stem()?.to_str()?.to_owned())).collect();
@@ -41,6 +51,11 @@ fn names(folder: &Dir<'_>) -> Vec<String> {
 /// Names of the compiled-in scenarios.
 pub fn scenarios() -> Vec<String> {
     names(&SCENARIOS)
+}
+
+/// Names of the compiled-in sweeps.
+pub fn sweeps() -> Vec<String> {
+    names(&SWEEPS)
 }
 
 /// Names of the compiled-in suites.

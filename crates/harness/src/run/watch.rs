@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 use tasks::{Encoded, Select, Split};
 use tch::Tensor;
 
+use crate::board::Board;
 use crate::checkpoint::Keeper;
 use crate::evaluate::{self, Examiner};
 use crate::memory::PeakMemory;
 use crate::progress::{Display, Progress};
 use crate::solver::Solver;
-use crate::train::{Between, Flow, Observer, Standing, StepReport};
+use crate::train::{Between, Flow, Observer, PhaseReport, Standing, StepReport};
 use crate::{Result, interrupt};
 
 /// What a run has gathered besides its parameters.
@@ -31,6 +32,10 @@ pub(super) struct SoFar {
     pub earlier_seconds: f64,
     /// Their peak of memory.
     pub earlier_peak: Option<u64>,
+    /// The phase in progress, as it was after the last step.
+    pub phase: Option<PhaseReport>,
+    /// Tokens per second of each step, for a run that is shown in TensorBoard.
+    pub speed: Vec<Point>,
     /// Remarks for the record.
     pub notes: Vec<String>,
 }
@@ -49,6 +54,8 @@ struct Gathered {
     unscored: Option<u64>,
     seconds: f64,
     peak_bytes: Option<u64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    speed: Vec<Point>,
 }
 
 impl SoFar {
@@ -79,13 +86,25 @@ impl SoFar {
     }
 
     fn load(&mut self, checkpoint: &Checkpoint) -> Result<()> {
-        let Gathered { curves, unscored, seconds, peak_bytes } = checkpoint.value(GATHERED)?;
-        (self.curves, self.unscored) = (curves, unscored);
+        let Gathered { curves, unscored, seconds, peak_bytes, speed } = checkpoint.value(GATHERED)?;
+        (self.curves, self.unscored, self.speed) = (curves, unscored, speed);
         (self.earlier_seconds, self.earlier_peak) = (seconds, peak_bytes);
-        self.earlier_steps = Standing::read(checkpoint)?.step;
+        let mut standing = Standing::read(checkpoint)?;
+        (self.earlier_steps, self.phase) = (standing.step, standing.phases.pop());
         let score = checkpoint.tensors(BEST_SCORE).remove(VALUE).map(|score| score.double_value(&[]));
         self.best = score.map(|score| (score, checkpoint.tensors(BEST)));
         Ok(())
+    }
+
+    /// How fast the last step was, which is in `phases`.
+    fn clock(&mut self, step: u64, phases: &[PhaseReport]) {
+        let Some(phase) = phases.last() else { return };
+        let before =
+            self.phase.take().filter(|before| before.name == phase.name && before.steps < phase.steps);
+        let (tokens, time) = before.map_or((0, Duration::ZERO), |before| (before.tokens, before.time));
+        let seconds = (phase.time - time).as_secs_f64();
+        self.speed.push(Point::new(step, (phase.tokens - tokens) as f64 / seconds));
+        self.phase = Some(phase.clone());
     }
 
     /// Puts it into `checkpoint`, with what this process has added.
@@ -95,6 +114,7 @@ impl SoFar {
             unscored: self.unscored,
             seconds: self.earlier_seconds + elapsed.as_secs_f64(),
             peak_bytes: peak_bytes.max(self.earlier_peak),
+            speed: self.speed.clone(),
         };
         checkpoint.put(GATHERED, &gathered);
         if let Some((score, tensors)) = &self.best {
@@ -115,6 +135,7 @@ pub(super) struct Watch<'a> {
     pub select: Select,
     pub so_far: SoFar,
     pub keeper: Option<Keeper>,
+    pub board: Option<Board>,
     /// Of this process's part of the run.
     pub started: Instant,
     /// What samples memory, and its value before the model was loaded.
@@ -122,6 +143,10 @@ pub(super) struct Watch<'a> {
 }
 
 impl Observer<Box<dyn Solver>> for Watch<'_> {
+    fn adjust_phases(&mut self, phases: &mut [Phase]) {
+        self.board.iter_mut().for_each(|board| board.plan(phases));
+    }
+
     fn phase_begins(&mut self, _index: usize, phase: &Phase, _attachment: &mut Attachment) -> Result<()> {
         // What was best before the parameters were reset is not comparable.
         if phase.optimizer == Continuation::Restart {
@@ -156,6 +181,10 @@ impl Observer<Box<dyn Solver>> for Watch<'_> {
     }
 
     fn between_steps(&mut self, between: &Between<'_>, attachment: &Attachment, flow: Flow) -> Result<()> {
+        if let Some(board) = &mut self.board {
+            self.so_far.clock(between.step, between.phases);
+            board.show(&self.so_far.curves, &self.so_far.speed)?;
+        }
         let due = |keeper: &&mut Keeper| keeper.is_due(between.step, self.total, flow);
         let Some(keeper) = self.keeper.as_mut().filter(due) else { return Ok(()) };
         let mut checkpoint = Checkpoint::new();

@@ -98,7 +98,7 @@ pub fn elsewhere(queue: &mut Queue<'_>, key: &str, experiment: &Experiment, seed
     record.needs = vec![trained.id];
     record::score(&mut record, &scored)?;
     record.status = Status::Success;
-    let run = Run { record, evidence: Evidence::Items(scored.outcomes) };
-    cells.save(&cell, &run, &StateDict::new())?;
+    let mut run = Run { record, evidence: Evidence::Items(scored.outcomes) };
+    cells.save(&cell, &mut run, &StateDict::new())?;
     Ok(run)
 }

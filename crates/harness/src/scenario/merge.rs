@@ -255,9 +255,9 @@ impl<'a> Group<'a> {
             record.notes.push(format!("weights {words}: {merges} merges tried, {seconds:.1} seconds in all"));
             record::score(&mut record, &scored)?;
             record.status = Status::Success;
-            let run = Run { record, evidence: Evidence::Items(scored.outcomes) };
+            let mut run = Run { record, evidence: Evidence::Items(scored.outcomes) };
             // The choice is an outcome, not a setting: runs whose settings differ are not pooled.
-            cells.save(&keys[index], &run, &choice.to_tensors())?;
+            cells.save(&keys[index], &mut run, &choice.to_tensors())?;
             runs.push(run);
         }
         Ok((runs, choice, Some(seconds)))
