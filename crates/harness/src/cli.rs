@@ -14,7 +14,7 @@ use crate::Result;
 use crate::config::{Scenario, read_task};
 
 pub use adapters::{DoctorArgs, ExportArgs, InterferenceArgs, MergeArgs, MergeIntoBaseArgs, Vote};
-pub use checks::{ClaimsArgs, ParityArgs};
+pub use checks::{CheckArgs, ClaimsArgs, ParityArgs};
 pub use comparisons::{ContinualArgs, Scale, TableArgs};
 pub use records::{GateArgs, ReportArgs};
 
@@ -79,6 +79,8 @@ pub enum Command {
     Report(ReportArgs),
     /// Compare new records with a baseline: fails when a score fell or training got slower, and says which.
     Gate(GateArgs),
+    /// Run a small set of cells and compare this tree with a baseline: scores, losses, bits, sizes, work and speed. For CI.
+    Check(CheckArgs),
     /// Write an adapter in a form that another program reads, or say why there is none.
     Export(ExportArgs),
     /// Find what would make an adapter fail in silence.

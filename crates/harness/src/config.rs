@@ -14,4 +14,4 @@ pub use experiment::{
 pub use method_file::{MethodConfig, OptimizerConfig};
 pub use overlay::{Assignment, Overlay, Suite};
 pub use provided::{method_file, scenarios, suite_file, suites};
-pub use scenario::{AblationPlan, ContinualPlan, MergePlan, Scenario};
+pub use scenario::{AblationPlan, CheckPlan, ContinualPlan, MergePlan, PacePlan, Scenario};

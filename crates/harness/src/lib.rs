@@ -3,6 +3,7 @@
 pub mod adapter;
 pub mod builtin;
 pub mod cells;
+pub mod check;
 pub mod checkpoint;
 pub mod claims;
 pub mod cli;
