@@ -29,7 +29,8 @@ fn products_have_their_floating_point_operations() {
 fn attention_counts_its_products() {
     let (q, k) = (ones(&[2, 4, 6, 8]), ones(&[2, 4, 10, 8]));
     let q = q.set_requires_grad(true);
-    let attend = || Tensor::scaled_dot_product_attention::<&Tensor>(&q, &k, &k, None, 0.0, false, None, false);
+    let attend =
+        || Tensor::scaled_dot_product_attention::<&Tensor>(&q, &k, &k, None, 0.0, false, None, false);
     let one = 2 * 2 * 4 * 6 * 10 * 8;
     let (y, forward) = count(attend);
     assert_eq!(forward.flops, 2 * one);
