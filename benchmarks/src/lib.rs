@@ -75,16 +75,9 @@ impl Contestant {
                 Step { loss: loss.double_value(&[]), grad_norm }
             }
             None => {
-                let decoder = &self.learner.decoder;
-                let embedded =
-                    decoder.embed(&self.part.tokens.ids).expect("ids fit").detach().set_requires_grad(true);
-                let hidden = decoder
-                    .hidden_from(&embedded, None, Mode::Train { seed: index }, models::Activations::Keep)
-                    .expect("the batch fits");
-                let loss = decoder.loss(&hidden, &self.part.labels, Mode::Eval).expect("labels fit").sum
-                    / self.part.divisor;
-                let _ = Tensor::run_backward(&[&loss], &[&embedded], false, false);
-                Step { loss: loss.double_value(&[]), grad_norm: 0.0 }
+                let loss =
+                    self.learner.floor(&self.part, Mode::Train { seed: index }).expect("the batch fits");
+                Step { loss, grad_norm: 0.0 }
             }
         }
     }

@@ -1,9 +1,11 @@
-//! Compiles the C++ node against the libtorch that `torch-sys` found.
+//! Compiles the C++ side against the libtorch that `torch-sys` found.
 
 use std::path::PathBuf;
 
 fn main() {
-    println!("cargo:rerun-if-changed=cpp/node.cpp");
+    for file in ["cpp/counters.cpp", "cpp/node.cpp"] {
+        println!("cargo:rerun-if-changed={file}");
+    }
     println!("cargo:rerun-if-env-changed=LIBTORCH_CXX11_ABI");
     let lib = std::env::var("DEP_TCH_LIBTORCH_LIB").expect("torch-sys sets DEP_TCH_LIBTORCH_LIB");
     let include = PathBuf::from(&lib).parent().expect("libtorch/lib has a parent").join("include");
@@ -15,6 +17,8 @@ fn main() {
         .include(&include)
         .include(include.join("torch/csrc/api/include"))
         .define("_GLIBCXX_USE_CXX11_ABI", abi.as_str())
-        .file("cpp/node.cpp")
+        // libtorch is built with it, and some of its classes have other members without.
+        .define("NDEBUG", None)
+        .files(["cpp/counters.cpp", "cpp/node.cpp"])
         .compile("autograd_node");
 }

@@ -1,12 +1,14 @@
-//! The C boundary of `cpp/node.cpp`. All `unsafe` of the crate is here.
+//! The C boundary of `cpp/`. All `unsafe` of the crate is here.
 #![allow(unsafe_code)]
 
+use std::collections::BTreeMap;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tch::Tensor;
 use torch_sys::C_tensor;
 
+use crate::Counters;
 use crate::function::{Function, Needs};
 
 #[repr(C)]
@@ -45,6 +47,17 @@ unsafe extern "C" {
         n_outputs: usize,
         sink: *mut Sink,
     ) -> c_int;
+    fn counters_start() -> bool;
+    fn counters_stop(state: *mut c_void, each: Each) -> Totals;
+}
+
+type Each = unsafe extern "C" fn(*mut c_void, *const c_char, usize, u64);
+
+#[repr(C)]
+struct Totals {
+    flops: u64,
+    allocated_bytes: u64,
+    peak_bytes: u64,
 }
 
 /// Whether operations on this thread are being recorded.
@@ -87,6 +100,29 @@ pub fn attach<F: Function>(
         autograd_sink_free(sink);
         if failed == 0 { Ok(()) } else { Err(message) }
     }
+}
+
+/// Whether counting began; not so if this thread counts already.
+pub fn start_counting() -> bool {
+    // SAFETY: touches nothing but state of this thread and hooks that libtorch keeps for it.
+    unsafe { counters_start() }
+}
+
+/// Ends it.
+pub fn stop_counting() -> Counters {
+    let mut operations = BTreeMap::new();
+    // SAFETY: `note` is called before the call returns, with `operations` and a name of the stated length.
+    let totals = unsafe { counters_stop((&raw mut operations).cast(), note) };
+    let Totals { flops, allocated_bytes, peak_bytes } = totals;
+    Counters { operations, flops, allocated_bytes, peak_bytes }
+}
+
+unsafe extern "C" fn note(state: *mut c_void, name: *const c_char, length: usize, calls: u64) {
+    // SAFETY: as `stop_counting` says.
+    let (operations, name) = unsafe {
+        (&mut *state.cast::<BTreeMap<String, u64>>(), std::slice::from_raw_parts(name.cast::<u8>(), length))
+    };
+    operations.insert(String::from_utf8_lossy(name).into_owned(), calls);
 }
 
 unsafe extern "C" fn drop_saved<F: Function>(state: *mut c_void) {

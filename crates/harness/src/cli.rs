@@ -16,7 +16,7 @@ use crate::config::read_task;
 pub use adapters::{
     DoctorArgs, ExportArgs, FidelityArgs, InterferenceArgs, MergeArgs, MergeIntoBaseArgs, MergingArgs, Vote,
 };
-pub use checks::{ClaimsArgs, ParityArgs};
+pub use checks::{CheckArgs, ClaimsArgs, ParityArgs};
 pub use comparisons::{ContinualArgs, PlanArgs, Scale, SweepArgs, TableArgs, TuneArgs};
 pub use records::{GateArgs, ReportArgs, RescoreArgs};
 
@@ -90,6 +90,8 @@ pub enum Command {
     Rescore(RescoreArgs),
     /// Compare new records with a baseline: fails when a score fell or training got slower, and says which.
     Gate(GateArgs),
+    /// Run a small set of cells and compare this tree with a baseline: scores, losses, bits, sizes, work and speed. For CI.
+    Check(CheckArgs),
     /// Write an adapter in a form that another program reads, or say why there is none.
     Export(ExportArgs),
     /// Find what would make an adapter fail in silence.

@@ -1,5 +1,6 @@
 //! What the command line can do, a file for each command.
 
+mod check;
 mod claims;
 mod continual;
 mod doctor;
@@ -55,6 +56,7 @@ pub fn dispatch(cli: Cli) -> Result<()> {
         Command::Report(args) => report::execute(&args),
         Command::Rescore(args) => rescore::execute(&args),
         Command::Gate(args) => gate::execute(&args),
+        Command::Check(args) => check::execute(&args),
         Command::Export(args) => export::execute(&args),
         Command::Doctor(args) => doctor::execute(&args),
         Command::Claims(args) => claims::execute(&args),

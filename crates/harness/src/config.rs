@@ -17,5 +17,5 @@ pub use grid::{Grid, Point};
 pub use method_file::{MethodConfig, OptimizerConfig};
 pub use overlay::{Assignment, Overlay, Suite};
 pub use provided::{method_file, scenarios, suite_file, suites, sweeps};
-pub use scenario::{AblationPlan, ContinualPlan, MergePlan, Scenario, Search};
+pub use scenario::{AblationPlan, CheckPlan, ContinualPlan, MergePlan, PacePlan, Scenario, Search};
 pub use sweep::Sweep;

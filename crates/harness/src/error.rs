@@ -99,6 +99,14 @@ pub enum Error {
     /// Some runs or cases failed; they were reported one by one.
     #[error("{0}")]
     Failed(String),
+    /// A check has no answer.
+    #[error("cannot check: {reason}")]
+    CannotCheck {
+        /// Why not.
+        reason: String,
+        /// What might be done about it.
+        hint: Option<String>,
+    },
     /// Ctrl-C.
     #[error("interrupted; what was measured is kept")]
     Interrupted,
@@ -123,6 +131,17 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
+    /// What the process exits with.
+    pub fn exit_code(&self) -> u8 {
+        /// What shells report for a process ended by SIGINT.
+        const INTERRUPTED: u8 = 130;
+        match self {
+            Self::Interrupted => INTERRUPTED,
+            Self::CannotCheck { .. } => 2,
+            _ => 1,
+        }
+    }
+
     /// What the user might do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -146,7 +165,7 @@ impl Error {
                  checkpoint"
                     .to_owned(),
             ),
-            Self::Config { hint, .. } => hint.clone(),
+            Self::Config { hint, .. } | Self::CannotCheck { hint, .. } => hint.clone(),
             Self::Core(error) => error.hint(),
             Self::Tasks(error) => error.hint(),
             Self::Tables(error) => error.hint(),

@@ -4,6 +4,7 @@ pub mod adapter;
 pub mod board;
 pub mod builtin;
 pub mod cells;
+pub mod check;
 pub mod checkpoint;
 pub mod claims;
 pub mod cli;

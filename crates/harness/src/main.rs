@@ -4,12 +4,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use harness::cli::Cli;
-use harness::{Error, commands};
+use harness::commands;
 
 #[allow(clippy::print_stderr)]
 fn main() -> ExitCode {
-    /// What shells report for a process ended by SIGINT.
-    const INTERRUPTED: u8 = 130;
     peft_core::device::keep_freed_memory();
     let cli = Cli::parse();
     let verbose = cli.verbose;
@@ -23,7 +21,7 @@ fn main() -> ExitCode {
             if verbose {
                 eprintln!("{error:#?}");
             }
-            if matches!(error, Error::Interrupted) { ExitCode::from(INTERRUPTED) } else { ExitCode::FAILURE }
+            ExitCode::from(error.exit_code())
         }
     }
 }

@@ -11,9 +11,10 @@ use tch::Device;
 use crate::config::{Experiment, RunOptions};
 use crate::feed::TaskFeed;
 use crate::memory::{PeakMemory, anonymous_bytes};
+use crate::run::settings;
 use crate::session::{kind_of, storage_of};
 use crate::solver::{self, Solver};
-use crate::train::{Flow, Observer, Settings, StepReport, train};
+use crate::train::{Flow, Observer, StepReport, train};
 use crate::{Error, Result};
 
 /// What is expected of one run.
@@ -109,13 +110,7 @@ impl Basis<'_> {
         let (training, optimizer) = (&experiment.task.training, &experiment.method.optimizer);
         let reduction = optimizer.reduction(training);
         let mut feed = TaskFeed::new(self.data, training, reduction, options, self.pad, 0);
-        let settings = Settings {
-            steps: STEPS,
-            optimizer: optimizer.adamw(training),
-            schedule: optimizer.schedule(training),
-            warmup: optimizer.warmup(training),
-            seeds: Seeds::new(0),
-        };
+        let settings = settings(experiment, STEPS, Seeds::new(0));
         let targets = Targets { modules_to_save: learner.fresh_modules(), ..experiment.targets() };
         let storage = storage_of(training.quantize);
         let mut attachment = Attachment::new(learner, "plan", method, &targets, storage, &Seeds::new(0))?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use compare::{Evidence, Run, RunRecord, Status, Store};
 use jiff::Timestamp;
-use peft_core::{StateDict, device};
+use peft_core::{Method, StateDict, device};
 use serde_json::{Value, json};
 use tasks::{Scorer, Split, Task, TaskConfig};
 
@@ -208,11 +208,11 @@ impl<'a> Queue<'a> {
         self.stage(experiment, seed, &Stage::default())
     }
 
-    /// Runs a cell that may be a stage of something larger, unless it is there already, and returns its key.
+    /// The method of a cell, given the output of the runs that it needs, and their keys.
     ///
     /// # Errors
-    /// Whatever the run refuses.
-    pub fn stage(&mut self, experiment: &Experiment, seed: u64, stage: &Stage<'_>) -> Result<String> {
+    /// Whatever those runs refuse.
+    pub fn method(&mut self, experiment: &Experiment, seed: u64) -> Result<(Box<dyn Method>, Vec<String>)> {
         let mut method = (experiment.method.info.build)(experiment.method.settings.clone())?;
         let mut needed = Vec::new();
         if let Some(prior) = &experiment.needed {
@@ -220,6 +220,15 @@ impl<'a> Queue<'a> {
             method.provide(&self.finished[&other].adapter)?;
             needed.push(other);
         }
+        Ok((method, needed))
+    }
+
+    /// Runs a cell that may be a stage of something larger, unless it is there already, and returns its key.
+    ///
+    /// # Errors
+    /// Whatever the run refuses.
+    pub fn stage(&mut self, experiment: &Experiment, seed: u64, stage: &Stage<'_>) -> Result<String> {
+        let (method, needed) = self.method(experiment, seed)?;
         let records: Vec<RunRecord> =
             needed.iter().map(|key| self.finished[key].run.record.clone()).collect();
         let records: Vec<&RunRecord> = records.iter().collect();

@@ -92,9 +92,25 @@ pub fn run(
     seed: u64,
     needed: &[&RunRecord],
 ) -> Result<Finished> {
+    let streams = seeds(seed, &experiment.task.name);
+    attached(context, experiment, method, &streams, |context, attachment| {
+        run_attached(context, experiment, attachment, &streams, seed, needed)
+    })
+}
+
+/// What `work` makes of the model of the context while it carries `method`, which draws from `streams`.
+///
+/// # Errors
+/// Whatever attaching or `work` refuse. The model carries nothing then.
+pub(crate) fn attached<T>(
+    context: &mut Context<'_>,
+    experiment: &Experiment,
+    method: Box<dyn Method>,
+    streams: &Seeds,
+    work: impl FnOnce(&mut Context<'_>, &mut Attachment) -> Result<T>,
+) -> Result<T> {
     let targets =
         Targets { modules_to_save: context.session.learner.fresh_modules(), ..experiment.targets() };
-    let streams = seeds(seed, &experiment.task.name);
     device::release_freed_memory();
     context.memory.reset();
     let learner = &mut context.session.learner;
@@ -102,10 +118,22 @@ pub fn run(
     let storage = storage_of(experiment.task.training.quantize);
     let mut attachment = Attachment::new(learner, "default", method, &targets, storage, &own)?;
     learner.store(storage);
-    let result = run_attached(context, experiment, &mut attachment, &streams, seed, needed);
+    let result = work(context, &mut attachment);
     context.session.learner.unmerge();
     attachment.detach(&mut context.session.learner);
     result
+}
+
+/// What the loop is told of a run of `steps`.
+pub(crate) fn settings(experiment: &Experiment, steps: u64, seeds: Seeds) -> Settings {
+    let (training, optimizer) = (&experiment.task.training, &experiment.method.optimizer);
+    Settings {
+        steps,
+        optimizer: optimizer.adamw(training),
+        schedule: optimizer.schedule(training),
+        warmup: optimizer.warmup(training),
+        seeds,
+    }
 }
 
 fn run_attached(
@@ -215,13 +243,7 @@ fn train_cell(
         streams.child("data").seed(),
     );
     let steps = training.total_steps(feed.steps_per_epoch());
-    let settings = Settings {
-        steps,
-        optimizer: optimizer.adamw(training),
-        schedule: optimizer.schedule(training),
-        warmup: optimizer.warmup(training),
-        seeds: streams.child("train"),
-    };
+    let settings = settings(experiment, steps, streams.child("train"));
     let name = format!("{} · {}", experiment.task.name, experiment.method.info.name);
     let (checkpoint, so_far) = SoFar::resume(keeper.as_ref(), &name, context.display)?;
     let mut progress = context.display.start(&name, steps);

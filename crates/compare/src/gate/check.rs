@@ -1,10 +1,11 @@
 //! The checks of a gate.
 
+use super::quantity::Change;
+use super::sides::same_machine;
 use crate::comparable::check_metric;
 use crate::entry::{Entry, Pooled, Replication, check_one_task, entries};
 use crate::error::{Error, Result};
 use crate::metric::{Better, MetricValue};
-use crate::parts::Environment;
 use crate::ranking::compare;
 use crate::record::RunRecord;
 use crate::run::Run;
@@ -16,14 +17,19 @@ use crate::stats::{Interval, Settings, holm};
 pub struct Bounds {
     /// Intervals and tests of scores.
     pub settings: Settings,
-    /// How many times slower a training step may be.
-    pub slowdown: f64,
+    /// How many times slower a training step may be, by the clock; `None` where clocks are not compared.
+    pub slowdown: Option<f64>,
+}
+
+impl Bounds {
+    /// A quarter slower: steps timed twice on a shared machine differ by a tenth and more.
+    pub const SLOWDOWN: f64 = 1.25;
 }
 
 impl Default for Bounds {
-    /// 95 %, and a quarter slower: steps timed twice on a shared machine differ by a tenth and more.
+    /// 95 %, and [`Bounds::SLOWDOWN`].
     fn default() -> Self {
-        Self { settings: Settings::default(), slowdown: 1.25 }
+        Self { settings: Settings::default(), slowdown: Some(Self::SLOWDOWN) }
     }
 }
 
@@ -61,6 +67,8 @@ pub enum Finding {
         /// The new one's.
         after: f64,
     },
+    /// Something else that was measured.
+    Quantity(Box<Change>),
     /// Nothing could be measured.
     Nothing,
 }
@@ -97,6 +105,15 @@ impl Gate {
     /// Whether nothing failed.
     pub fn passes(&self) -> bool {
         self.failures().next().is_none()
+    }
+
+    /// A sentence for each check that failed.
+    pub fn reasons(&self) -> Vec<String> {
+        let reason = |check: &Check| match &check.verdict {
+            Verdict::Fails(reason) => Some(format!("{} · {}: {reason}", check.task, check.method)),
+            Verdict::Passes | Verdict::Open(_) => None,
+        };
+        self.checks.iter().filter_map(reason).collect()
     }
 
     /// The checks that failed.
@@ -184,7 +201,7 @@ fn compare_entries(old: &Entry<'_>, new: &Entry<'_>, bounds: &Bounds, checks: &m
         // Decided when the p-values of all scores are known.
         checks.push(check(old, Finding::Score(Box::new(score)), Verdict::Passes));
     }
-    checks.extend(speed(old, new, bounds.slowdown));
+    checks.extend(bounds.slowdown.and_then(|bound| speed(old, new, bound)));
     Ok(())
 }
 
@@ -237,8 +254,7 @@ impl ScoreChange {
 fn speed(old: &Entry<'_>, new: &Entry<'_>, bound: f64) -> Option<Check> {
     let (before, after) = (1.0 / old.mean(step_seconds)?, 1.0 / new.mean(step_seconds)?);
     let ratio = before / after;
-    let machine = |e: &Environment| (e.device.clone(), e.cpu.clone(), e.threads);
-    let verdict = if machine(&old.record().environment) != machine(&new.record().environment) {
+    let verdict = if !same_machine(&old.record().environment, &new.record().environment) {
         Verdict::Open("measured on another machine, or with other threads".into())
     } else if ratio > bound {
         Verdict::Fails(format!("{ratio:.2} times as slow, allowed are {bound:.2}"))

@@ -26,17 +26,16 @@ impl Gate {
             })
             .collect();
         let confidence = (1e4 * self.bounds.settings.confidence).round() / 100.0;
-        let mut notes = vec![
-            format!(
-                "A score fails beyond the worse end of the baseline's {confidence} % interval, or if it is worse on the \
+        let mut notes = vec![format!(
+            "A score fails beyond the worse end of the baseline's {confidence} % interval, or if it is worse on the \
                  same items at the {} level (Holm's correction over all scores).",
-                self.bounds.settings.alpha()
-            ),
+            self.bounds.settings.alpha()
+        )];
+        notes.extend(self.bounds.slowdown.map(|slowdown| {
             format!(
-                "Speed fails where a step takes more than {:.2} times as long; its change is the ratio of the speeds.",
-                self.bounds.slowdown
-            ),
-        ];
+                "Speed fails where a step takes more than {slowdown:.2} times as long; its change is the ratio of the speeds."
+            )
+        }));
         let one_seed = |check: &Check| matches!(&check.finding, Finding::Score(s) if s.replication == Replication::OneSeed);
         if self.checks.iter().any(one_seed) {
             notes.push(format!("{ONE_SEED} one seed: another seed may change the score."));
@@ -70,6 +69,14 @@ fn row(check: &Check) -> Row {
             Cell::Unknown,
             Cell::Ratio(*after),
             Cell::Ratio(after / before),
+            Cell::Unknown,
+        ],
+        Finding::Quantity(change) => [
+            Cell::Text(change.quantity.label().into()),
+            change.before.clone(),
+            Cell::Unknown,
+            change.after.clone(),
+            Cell::Text(change.text.clone()),
             Cell::Unknown,
         ],
         Finding::Nothing => [

@@ -4,6 +4,36 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+/// Options of `check`.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Exit code: 0 nothing got worse, 1 something did, 2 it could not be checked (no baseline, other settings, \
+                        a speed that was refused), 130 interrupted."
+)]
+pub struct CheckArgs {
+    /// Folder to compare with: `check.json` and `records/`, as `--update` writes them.
+    #[arg(long, default_value = "results/baseline/mini", value_name = "DIR")]
+    pub baseline: PathBuf,
+    /// What is run, and what is allowed: a scenario with a `[check]` section, provided or a file.
+    #[arg(long, default_value = "check", value_name = "SCENARIO")]
+    pub scenario: String,
+    /// Make what this tree does the new baseline, and say what changed.
+    #[arg(long)]
+    pub update: bool,
+    /// Folder for records, adapters and `check.json`; it can serve as a baseline [default: a new one under `runs/`].
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Also write the outcome as Markdown, fit for a comment on a change.
+    #[arg(long, value_name = "FILE")]
+    pub markdown: Option<PathBuf>,
+    /// Print every comparison, not one row for each cell.
+    #[arg(long)]
+    pub all: bool,
+    /// No progress.
+    #[arg(long)]
+    pub quiet: bool,
+}
+
 /// Options of `claims`.
 #[derive(Clone, Debug, Args)]
 pub struct ClaimsArgs {

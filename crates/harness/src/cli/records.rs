@@ -51,7 +51,7 @@ pub struct GateArgs {
     #[arg(value_name = "NEW")]
     pub new: PathBuf,
     /// How many times slower a training step may be.
-    #[arg(long, default_value_t = compare::gate::Bounds::default().slowdown, value_name = "FACTOR", value_parser = factor)]
+    #[arg(long, default_value_t = compare::gate::Bounds::SLOWDOWN, value_name = "FACTOR", value_parser = factor)]
     pub max_slowdown: f64,
     /// Coverage of the intervals; tests decide at what is left.
     #[arg(long, default_value_t = 0.95, value_name = "LEVEL", value_parser = confidence)]

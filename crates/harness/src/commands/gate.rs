@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use compare::gate::{Bounds, Verdict, gate};
+use compare::gate::{Bounds, gate};
 use compare::stats::Settings;
 use compare::table::{TerminalStyle, terminal};
 
@@ -14,15 +14,9 @@ pub(super) fn execute(args: &GateArgs) -> Result<()> {
     let newest = |path: &Path| Ok::<_, Error>(compare::latest(compare::collect(path)?).runs);
     let (baseline, new) = (newest(&args.baseline)?, newest(&args.new)?);
     let settings = Settings { confidence: args.confidence, ..Settings::default() };
-    let gate = gate(&baseline, &new, &Bounds { settings, slowdown: args.max_slowdown })?;
+    let gate = gate(&baseline, &new, &Bounds { settings, slowdown: Some(args.max_slowdown) })?;
     print(terminal(&gate.table(), TerminalStyle::detect()).trim_end());
-    let failures: Vec<String> = gate
-        .failures()
-        .map(|check| match &check.verdict {
-            Verdict::Fails(reason) => format!("{} · {}: {reason}", check.task, check.method),
-            Verdict::Passes | Verdict::Open(_) => unreachable!("failures fail"),
-        })
-        .collect();
+    let failures = gate.reasons();
     if failures.is_empty() {
         print(&format!("The gate is passed: {} checks.", gate.checks.len()));
         return Ok(());

@@ -1,5 +1,5 @@
 use indexmap::IndexMap;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use toml::Value;
 
 use super::Overlay;
@@ -34,6 +34,41 @@ pub struct Scenario {
     pub continual: Option<ContinualPlan>,
     /// A setting varied.
     pub ablation: Option<AblationPlan>,
+    /// What `harness check` does with it.
+    pub check: Option<CheckPlan>,
+}
+
+/// A check of one tree against the baseline of another: how closely each cell is looked at besides its scores, and what is
+/// allowed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CheckPlan {
+    /// Threads of one operation, whatever the machine has: another number adds in another order.
+    pub threads: u32,
+    /// Steps of the runs that are repeated, counted and compared loss by loss.
+    pub steps: u64,
+    /// Validation items whose loss is compared.
+    pub validation: usize,
+    /// Coverage of the intervals of scores; tests decide at what is left.
+    pub confidence: f64,
+    /// Share of answers that another processor changes, for the simulation of the tests' error rates.
+    pub discordance: f64,
+    /// How steps are timed.
+    pub pace: PacePlan,
+}
+
+/// How steps are timed, and how much slower they may get.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PacePlan {
+    /// Sequences of a step.
+    pub sequences: usize,
+    /// Pairs of a step and the frozen floor.
+    pub pairs: u64,
+    /// How many times longer a step may take, relative to the floor.
+    pub slowdown: f64,
+    /// The same on another processor than the baseline's.
+    pub slowdown_elsewhere: f64,
 }
 
 /// Which adapters are merged, and how.
@@ -120,9 +155,32 @@ impl Scenario {
             let (origin, reason) = (origin.to_owned(), reason.to_owned());
             Err(Error::Config { origin, line: None, reason, hint: None })
         };
-        let plans = [scenario.merge.is_some(), scenario.continual.is_some(), scenario.ablation.is_some()];
+        let plans = [
+            scenario.merge.is_some(),
+            scenario.continual.is_some(),
+            scenario.ablation.is_some(),
+            scenario.check.is_some(),
+        ];
         if plans.into_iter().filter(|is| *is).count() > 1 {
-            return refuse("a scenario has one of `merge`, `continual` and `ablation`");
+            return refuse("a scenario has one of `merge`, `continual`, `ablation` and `check`");
+        }
+        if let Some(plan) = &scenario.check {
+            let pace = &plan.pace;
+            if plan.threads == 0
+                || plan.steps == 0
+                || pace.sequences == 0
+                || pace.pairs < CheckPlan::FEWEST_PAIRS
+            {
+                return refuse("`check` needs a thread, a step, a sequence and 20 pairs at least");
+            }
+            if !(0.5..1.0).contains(&plan.confidence) || !(0.0..1.0).contains(&plan.discordance) {
+                return refuse(
+                    "`check.confidence` lies from 0.5 up to 1, `check.discordance` from 0 up to 1",
+                );
+            }
+            if pace.slowdown < 1.0 || pace.slowdown_elsewhere < pace.slowdown {
+                return refuse("`check.pace.slowdown` is 1 at least, and `slowdown_elsewhere` no less");
+            }
         }
         if let Some(plan) = &scenario.merge
             && (plan.weights.is_empty() || plan.combinations.iter().any(|tasks| tasks.len() < 2))
@@ -134,6 +192,11 @@ impl Scenario {
         }
         Ok(scenario)
     }
+}
+
+impl CheckPlan {
+    /// Fewer have no interval worth the name.
+    const FEWEST_PAIRS: u64 = 20;
 }
 
 impl MergePlan {

@@ -61,6 +61,20 @@ impl CausalLm {
         Ok(self.decoder.generate(&prompts, &settings, Some(&text.decoder), watch)?)
     }
 
+    /// The *floor*: loss of the frozen model on `part`, and its gradient down to the output of the embedding. What any adapter
+    /// pays for a step, whatever it trains; none is to be active.
+    ///
+    /// # Errors
+    /// If the part does not fit.
+    pub fn floor(&self, part: &Part, mode: Mode) -> Result<f64> {
+        let embedded = self.decoder.embed(&part.tokens.ids)?.detach().set_requires_grad(true);
+        let mask = Some(&part.tokens.mask);
+        let hidden = self.decoder.hidden_from(&embedded, mask, mode, Activations::Keep)?;
+        let loss = self.decoder.loss(&hidden, &part.labels, mode)?.sum / part.divisor;
+        Tensor::f_run_backward(&[&loss], &[&embedded], false, false)?;
+        Ok(loss.double_value(&[]))
+    }
+
     fn write(&self, exam: &Exam<'_>, items: &[Item], progress: &mut Progress) -> Result<Answers> {
         let decoding = &exam.task.decoding;
         let encoder = Encoder::new(exam.task, &exam.text.tokenizer)?;
