@@ -69,7 +69,8 @@ fn run_args(args: &CheckArgs) -> Result<(Scenario, RunArgs)> {
     words.extend([args.scenario.clone(), "--out".to_owned(), out.display().to_string()]);
     match Cli::try_parse_from(words).map(|cli| cli.command) {
         Ok(Some(Command::Run(run))) => {
-            let run = run.within(&scenario);
+            let Scenario { suite, methods, tasks, seeds, .. } = &scenario;
+            let run = run.within(suite, methods, tasks, *seeds);
             Ok((scenario, run))
         }
         other => panic!("a check's command line is one of `run`: {other:?}"),
