@@ -92,6 +92,10 @@ impl Cells {
         let failed = |source| peft_core::Error::io(&self.folder, source);
         for entry in std::fs::read_dir(&self.folder).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
+            // A process that was killed while it wrote leaves a temporary file, which is no cell.
+            if path.extension().is_none_or(|extension| extension != "safetensors") {
+                continue;
+            }
             let Ok(file) = TensorFile::open(&path) else { continue };
             let text = |name: &str| file.metadata().get(name);
             let is_recorded = text(RECORD).is_some_and(|record| self.records.root().join(record).exists());

@@ -94,7 +94,7 @@ fn scores(out: &Path) -> BTreeMap<String, Value> {
     rows.iter()
         .map(|row| {
             assert_eq!(row["scenario"], "ranks");
-            (format!("{} {}", row["task"], row["method"]), row["value"].clone())
+            (format!("{} {} {}", row["task"], row["method"], row["variant"]), row["value"].clone())
         })
         .collect()
 }
@@ -155,7 +155,14 @@ fn shards_at_the_same_time_do_each_cell_once() {
 #[test]
 fn a_killed_sweep_goes_on() {
     let sweep = Sweep::new(GRID);
-    let cells = || std::fs::read_dir(sweep.out().join("cells")).map_or(0, Iterator::count);
+    // A kill may leave a temporary file beside them.
+    let is_cell = |entry: std::io::Result<std::fs::DirEntry>| {
+        entry.is_ok_and(|entry| entry.path().extension().is_some_and(|extension| extension == "safetensors"))
+    };
+    let cells = || {
+        let entries = std::fs::read_dir(sweep.out().join("cells")).into_iter().flatten();
+        entries.filter_map(|entry| is_cell(entry).then_some(())).count()
+    };
     let (begun, mut kills) = (Instant::now(), 0);
     while begun.elapsed() < Duration::from_mins(10) {
         let finished = cells();

@@ -30,7 +30,7 @@ for path in sorted(glob.glob(os.path.join(sys.argv[1], '*tfevents*'))):
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 board = EventAccumulator(sys.argv[1])
 board.Reload()
-print(json.dumps({'curves': curves, 'texts': texts, 'tags': board.Tags()['tensors']}))
+print(json.dumps({'curves': curves, 'texts': texts, 'tags': board.Tags()['scalars']}))
 ";
 
 /// What lies in the event files of a folder; none without TensorBoard.

@@ -84,14 +84,12 @@ impl Overlay {
         for Assignment { path, value, .. } in assignments {
             merge(&mut root, nested(path, value.clone()));
             if !["task", "tasks", "method", "methods"].contains(&path[0].as_str()) || path.len() < 2 {
-                let reason = "the key must begin with `task.` or `method.`";
-                let hint = "for example `method.rank` or `task.training.steps`";
-                return Err(Error::Config {
-                    origin: self.origin.clone(),
-                    line: self.line_of(&path.join(".")),
-                    reason: format!("`{}`: {reason}", path.join(".")),
-                    hint: Some(hint.to_owned()),
-                });
+                let (key, is_flag) = (path.join("."), self.text.is_empty());
+                let origin =
+                    if is_flag { format!("{} {key}={value}", self.origin) } else { self.origin.clone() };
+                let reason = format!("`{key}`: the key must begin with `task.` or `method.`");
+                let hint = Some("for example `method.rank` or `task.training.steps`".to_owned());
+                return Err(Error::Config { origin, line: self.line_of(&key), reason, hint });
             }
         }
         let overlay: Self = root.try_into().map_err(|error: toml::de::Error| Error::Config {
