@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use super::check::{Bounds, gate};
 use crate::error::Result;
 use crate::run::{Evidence, Run};
+use crate::stats::Settings;
 
 /// A simulated tree against the one that the baseline is of.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,7 +23,9 @@ pub struct Simulated {
 }
 
 /// Simulated checks, a figure.
-const ROUNDS: u32 = 1000;
+const ROUNDS: u32 = 200;
+/// Permutations of a simulated test: the smallest p-value lies below the level of a check, divided by all of its scores.
+const RESAMPLES: usize = 1500;
 /// Losses that are looked at: of one run, and of all.
 const LOSSES: (f64, f64) = (0.03, 0.01);
 
@@ -79,7 +82,8 @@ impl Display for Rates {
 /// # Errors
 /// Those of [`gate()`].
 pub fn rate(baseline: &[Run], simulated: Simulated, bounds: &Bounds, rounds: u32, seed: u64) -> Result<f64> {
-    let bounds = Bounds { slowdown: None, ..*bounds };
+    let settings = Settings { resamples: bounds.settings.resamples.min(RESAMPLES), ..bounds.settings };
+    let bounds = Bounds { settings, slowdown: None };
     let slim: Vec<Run> = baseline.iter().map(without_texts).collect();
     let fails = |round: u32| {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);

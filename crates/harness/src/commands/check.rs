@@ -1,7 +1,5 @@
 //! `check`: this tree against a baseline.
 
-use std::path::Path;
-
 use clap::Parser;
 use compare::gate::{Allowance, Bounds, Gate, Side, Verdict, check, comment, power};
 use compare::stats::Settings;
@@ -122,7 +120,7 @@ fn update(baseline: &Baseline, tree: &Tree) -> Result<()> {
         return Err(cannot(reason, Some("a baseline has all its cells; the old one stays".to_owned())));
     }
     baseline.replace(tree)?;
-    print(&format!("The baseline is what this tree does: {}", shown(baseline.folder())));
+    print(&format!("The baseline is what this tree does: {}", baseline.folder().display()));
     Ok(())
 }
 
@@ -140,10 +138,6 @@ fn verdict(gate: &Gate) -> Result<()> {
     }
     print(&format!("The check is passed: {} comparisons.", gate.checks.len()));
     Ok(())
-}
-
-fn shown(path: &Path) -> String {
-    path.display().to_string()
 }
 
 fn cannot(reason: String, hint: Option<String>) -> Error {
