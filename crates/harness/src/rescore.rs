@@ -1,6 +1,6 @@
 //! Stored answers, scored again by a task's present rules.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use compare::{Evidence, MetricValue, Outcome, Run, Store};
@@ -15,7 +15,7 @@ const DEPTH: usize = 5;
 
 /// Scores records again; a task is loaded once for all of its records.
 pub struct Rescorer<'a> {
-    tasks: HashMap<String, Task>,
+    tasks: BTreeMap<String, Task>,
     /// The task whose rules are taken and whose records are scored, if not the record's own.
     named: Option<TaskConfig>,
     args: &'a TaskArgs,
@@ -65,7 +65,7 @@ impl<'a> Rescorer<'a> {
     /// For an unknown name, or a file that does not parse.
     pub fn new(named: Option<&str>, args: &'a TaskArgs) -> Result<Self> {
         let named = named.map(|name| args.read(name)).transpose()?;
-        Ok(Self { tasks: HashMap::new(), named, args })
+        Ok(Self { tasks: BTreeMap::new(), named, args })
     }
 
     /// Scores the record in `path` again and, if that changes it, stores its next revision beside it.
@@ -154,7 +154,7 @@ fn items(task: &Task, run: &Run) -> Result<Vec<Item>, String> {
             short(&found)
         ));
     }
-    let by_id: HashMap<&str, &Item> =
+    let by_id: BTreeMap<&str, &Item> =
         task.items(Split::Test).iter().map(|item| (item.id.as_str(), item)).collect();
     let outcomes = run.outcomes().unwrap_or_default().iter();
     let found = outcomes.map(|outcome| match by_id.get(outcome.id.as_str()) {

@@ -55,7 +55,7 @@ pub(super) fn execute(args: &FidelityArgs) -> Result<()> {
         check_writable(out)?;
     }
     let tasks = args.task.iter().map(|name| {
-        let task = Task::load(args.tasks.read(name)?, args.tasks.data.as_deref())?;
+        let task = Task::load_from(args.tasks.read(name)?, &args.tasks.place())?;
         task.require(Split::Test)?;
         Ok(task)
     });
