@@ -73,7 +73,8 @@ fn setting(out: &std::path::Path) -> (RunArgs, CheckPlan) {
     let mut plan = scenario.check.clone().unwrap();
     plan.pace.pairs = 20;
     tch::set_num_threads(plan.threads.cast_signed());
-    (args.within(&scenario), plan)
+    let Scenario { suite, methods, tasks, seeds, .. } = &scenario;
+    (args.within(suite, methods, tasks, *seeds), plan)
 }
 
 #[test]
