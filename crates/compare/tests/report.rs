@@ -141,16 +141,16 @@ fn the_command_line_repeats_the_run() {
 fn the_command_line_says_where_the_data_were() {
     let page = |repos: &[Option<&str>]| {
         let mut runs = full();
-        let file = |repo: &Option<&str>| DataFile { repo: repo.map(Into::into), ..DataFile::default() };
+        let file = |repo: Option<&str>| DataFile { repo: repo.map(Into::into), ..DataFile::default() };
         for run in &mut runs {
             run.record.config["task"]["data"] = serde_json::json!({"files": {}});
-            run.record.files = repos.iter().map(file).collect();
+            run.record.files = repos.iter().copied().map(file).collect();
         }
         report(&selection(runs)).html()
     };
     assert!(page(&[]).contains(" --data DIR --config"), "a record from before files were listed");
     assert!(page(&[Some("a/b@c"), None]).contains(" --data DIR --config"));
-    assert!(page(&[Some("a/b@c"), Some("a/b@c")]).contains(" --data hf:a/b@c --config"));
+    assert!(page(&[Some("a/b@c"), Some("a/b@c")]).contains(" --data hf:a&#x2f;b@c --config"));
     assert!(!page(&[Some("a/b@c"), Some("a/d@e")]).contains(" --data "), "the tasks' own files say which");
 }
 

@@ -1,5 +1,7 @@
 //! Adapters of any method are merged by what they add to the weights: once, and exactly; or refused with the reason.
 
+#![allow(clippy::result_large_err, reason = "errors are those of the harness")]
+
 mod common;
 
 use std::path::Path;

@@ -55,7 +55,7 @@ fn what_a_provided_task_says_of_the_hub_holds_together() {
             match config.at(&Place::Stated) {
                 Ok(at) => assert_eq!(at.clone().at(&Place::Stated).unwrap(), at, "{name}: once is enough"),
                 Err(error) => {
-                    assert!(matches!(error, Error::NotOnHub { .. }) && *name == "alpaca", "{error}")
+                    assert!(matches!(error, Error::NotOnHub { .. }) && *name == "alpaca", "{error}");
                 }
             }
         }

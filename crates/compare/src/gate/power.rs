@@ -103,7 +103,9 @@ fn without_texts(run: &Run) -> Run {
     let mut run = run.clone();
     run.record.curves = crate::Curves::default();
     if let Evidence::Items(outcomes) = &mut run.evidence {
-        outcomes.iter_mut().for_each(|outcome| outcome.output.clear());
+        for outcome in outcomes.iter_mut() {
+            outcome.output.clear();
+        }
     }
     run
 }

@@ -46,7 +46,9 @@ fn outcome(args: &CheckArgs) -> Result<()> {
     let style = TerminalStyle::detect();
     print(terminal(&if args.all { gate.table() } else { gate.overview() }, style).trim_end());
     let notes = notes(before.side(), plan, &bounds)?;
-    notes.iter().for_each(|note| print(note));
+    for note in &notes {
+        print(note);
+    }
     if let Some(path) = &args.markdown {
         compare::write_whole(path, comment(&gate, &notes).as_bytes())?;
     }

@@ -130,8 +130,11 @@ fn command(out: &Path) -> Vec<String> {
     words
 }
 
+/// A value of an axis and the runs with it.
+type Valued = (String, Vec<Run>);
+
 /// The runs by the values of the axis, where there is but this one.
-fn by_value(agenda: &Agenda, runs: &[Option<Run>]) -> Option<(String, Vec<(String, Vec<Run>)>)> {
+fn by_value(agenda: &Agenda, runs: &[Option<Run>]) -> Option<(String, Vec<Valued>)> {
     let [key] = agenda.grid().keys().collect::<Vec<_>>()[..] else { return None };
     let by_value = agenda.grid().axes()[key].iter().enumerate().map(|(point, value)| {
         let here = agenda.cells.iter().zip(runs).filter(|(cell, _)| cell.points.contains(&point));

@@ -102,7 +102,7 @@ impl SoFar {
         let before =
             self.phase.take().filter(|before| before.name == phase.name && before.steps < phase.steps);
         let (tokens, time) = before.map_or((0, Duration::ZERO), |before| (before.tokens, before.time));
-        let seconds = (phase.time - time).as_secs_f64();
+        let seconds = phase.time.saturating_sub(time).as_secs_f64();
         self.speed.push(Point::new(step, (phase.tokens - tokens) as f64 / seconds));
         self.phase = Some(phase.clone());
     }

@@ -2,6 +2,7 @@
 //! run.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
 
 use serde_json::{Value, json};
 
@@ -42,6 +43,14 @@ pub enum Subject {
     Base,
     /// The method, trained and scored.
     Method,
+}
+
+impl Cell {
+    /// Whether the cell at `point` is not the one a step further along an axis of `length` values.
+    fn differs(&self, point: usize, stride: usize, length: usize) -> bool {
+        let along = (point / stride) % length;
+        along + 1 < length && !self.points.contains(&(point + stride))
+    }
 }
 
 impl Agenda {
@@ -128,21 +137,14 @@ impl Agenda {
     fn check_axes(&self) -> Result<()> {
         for (position, (key, values)) in self.grid.axes().iter().enumerate() {
             let stride = self.grid.stride(position);
-            let differ = |cell: &Cell| {
-                cell.points.iter().any(|point| self.differs(cell, *point, stride, values.len()))
-            };
+            let differ =
+                |cell: &Cell| cell.points.iter().any(|point| cell.differs(*point, stride, values.len()));
             if values.len() > 1 && !self.cells.iter().any(differ) {
                 let hint = "no method or task of this sweep has that setting, or `--set`, `--config` or a flag decides it";
                 return Err(self.grid.at(key, format!("`{key}` changes nothing"), hint));
             }
         }
         Ok(())
-    }
-
-    /// Whether the cell at `point` is not the one a step further along an axis of `length` values.
-    fn differs(&self, cell: &Cell, point: usize, stride: usize, length: usize) -> bool {
-        let along = (point / stride) % length;
-        along + 1 < length && !cell.points.contains(&(point + stride))
     }
 
     /// The value of each axis for a cell; none where the cell is the same for several.
@@ -163,7 +165,7 @@ impl Agenda {
         };
         for (name, value) in self.axis_names().iter().zip(self.values(cell)) {
             if let Some(value) = value {
-                label += &format!(" · {name} = {value}");
+                let _ = write!(label, " · {name} = {value}");
             }
         }
         label

@@ -136,7 +136,7 @@ mod tests {
         let rates: Vec<f64> = tries(CLIMB, 5e-3, 1.0).into_iter().map(|(rate, _)| rate).collect();
         assert_eq!(rates, [1e-3, 2e-3, 4e-3, 8e-3, 5.7e-3, 4.8e-3]);
         let rates: Vec<f64> = tries(CLIMB, 3e-4, 1.0).into_iter().map(|(rate, _)| rate).collect();
-        assert_eq!(rates, [1e-3, 2e-3, 5e-4, 2.5e-4, 1.2e-4, 3.5e-4]);
+        assert_eq!(rates, [1e-3, 2e-3, 5e-4, 2.5e-4, 1.3e-4, 3.5e-4]);
     }
 
     #[test]

@@ -98,7 +98,7 @@ fn answer(request: Request, content: &mut Content) {
         let mut part = bytes[first..end].to_vec();
         if last.is_empty() && content.damages > 0 {
             content.damages -= 1;
-            part.iter_mut().for_each(|byte| *byte = b'?');
+            part.fill(b'?');
         }
         let response = Response::from_data(part)
             .with_status_code(206)
