@@ -44,9 +44,10 @@ impl HubModel {
     }
 }
 
+/// With its revision, whether it was given or not: records say which one was meant.
 impl std::fmt::Display for HubModel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
+        write!(f, "hf:{}@{}", self.0.id, self.0.revision)
     }
 }
 

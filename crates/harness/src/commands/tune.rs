@@ -28,7 +28,7 @@ pub(super) fn execute(args: &TuneArgs) -> Result<()> {
         resolve(&RunArgs { set: [&run_args.set[..], settings].concat(), ..run_args.clone() })?;
     }
     let display = Display::choose(args.run.quiet);
-    let mut queue = Queue::new(&run_args, display)?;
+    let mut queue = Queue::new(&run_args, display)?.apart();
     let mut work = Work { args, run_args: &run_args, display, found: Vec::new(), failures: Vec::new() };
     let searched = work.search(&mut queue, &experiments, &combinations);
     if !work.found.is_empty() {
@@ -43,10 +43,7 @@ pub(super) fn execute(args: &TuneArgs) -> Result<()> {
     if interrupt::asked() {
         return Err(Error::Interrupted);
     }
-    match &work.failures[..] {
-        [] => Ok(()),
-        several => Err(Error::Failed(format!("{} failed:\n  {}", several.len(), several.join("\n  ")))),
-    }
+    run::outcome(&work.failures)
 }
 
 /// Methods whose output others need come first, so that these get that of the tuned one.
