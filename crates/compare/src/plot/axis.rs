@@ -34,10 +34,11 @@ impl Axis {
         Self::linear(0.0, if high > 0.0 { high * 1.15 } else { 1.0 })
     }
 
-    /// An axis for losses: logarithmic where they are positive and spread widely.
+    /// An axis for losses and scores: logarithmic where they are positive and spread widely, as losses do; shares of items,
+    /// none of them above 1, are on a linear one.
     pub(crate) fn of_losses(values: impl Iterator<Item = f64> + Clone) -> Self {
         let (low, high) = extent(values);
-        if low > 0.0 && high / low >= WIDE {
+        if low > 0.0 && high / low >= WIDE && high > 1.0 {
             return Self::logarithmic(low / 1.1, high * 1.1);
         }
         Self::linear(low.min(0.0), padded(low, high).1)
